@@ -1,0 +1,4 @@
+"""Behavior log -> clean events -> splits -> records -> batches.
+
+Knows files; knows no model.
+"""

@@ -1,0 +1,1 @@
+"""The documented commands. Thin: each a few lines over the jobs."""

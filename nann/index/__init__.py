@@ -1,0 +1,1 @@
+"""The graph of items. Knows arrays: no TensorFlow, no scorer."""

@@ -1,0 +1,1 @@
+"""One file a job: wiring, logging and progress. No job imports another."""

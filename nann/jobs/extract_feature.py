@@ -1,0 +1,68 @@
+"""Job extract_feature: model/ -> embeddings/, row r is item r + 1."""
+
+import pathlib
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from nann import config, console, files, manifest, model_store, paths
+from nann.data_provider import dataset
+from nann.model.layers import Phase
+from nann.model.scorer import Items, Scorer
+
+_BATCH_ITEMS = 16384
+
+
+def run(settings: config.Config) -> None:
+  """Runs the job."""
+  output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
+  data = dataset.load(pathlib.Path(settings.paths.dataset_dir))
+  model = model_store.load(output.model)
+  num_items = data.catalogue.num_items
+  if model.spec.num_items != num_items:
+    raise ValueError(
+      f"the model knows {model.spec.num_items:,} items, {data.root} holds"
+      f" {num_items:,}; run --job-type train again"
+    )
+  begin = time.monotonic()
+  embeddings = item_embeddings(model.scorer, data.catalogue.category_table())
+  seconds = time.monotonic() - begin
+  with files.folder_written_whole(output.embeddings) as folder:
+    temporary = paths.OutputPaths(folder.parent)
+    np.save(folder / temporary.item_ids.name, np.arange(1, num_items + 1))
+    np.save(folder / temporary.item_embeddings.name, embeddings)
+    manifest.write_manifest(
+      folder,
+      parents={"model": model.fingerprint()},
+      facts={"num_items": num_items, "width": embeddings.shape[1]},
+    )
+  console.say(
+    f"{num_items:,} embeddings of width {embeddings.shape[1]} in"
+    f" {seconds:.1f} s ({num_items / seconds:,.0f} items/s) ->"
+    f" {output.embeddings}"
+  )
+
+
+def item_embeddings(scorer: Scorer, category_table: np.ndarray) -> np.ndarray:
+  """Returns [I, D] float32, the embedding of item r + 1 in row r.
+
+  Args:
+    scorer: The trained scorer.
+    category_table: [I + 1] int32, category by item id.
+  """
+  num_items = len(category_table) - 1
+  categories = tf.constant(category_table, tf.int64)
+
+  @tf.function(reduce_retracing=True)
+  def embed(item_ids: tf.Tensor) -> tf.Tensor:
+    items = Items(item_ids, tf.gather(categories, item_ids))
+    return scorer.item_embedding(items, Phase.INFERENCE)
+
+  parts = []
+  with console.progress(num_items, "item", "embedding") as bar:
+    for begin in range(1, num_items + 1, _BATCH_ITEMS):
+      end = min(begin + _BATCH_ITEMS, num_items + 1)
+      parts.append(embed(tf.range(begin, end, dtype=tf.int64)).numpy())
+      bar.update(end - begin)
+  return np.concatenate(parts)

@@ -1,0 +1,1 @@
+"""The scorer and its training. Knows tensors only: no data, graph or flags."""

@@ -1,0 +1,171 @@
+"""One training step, on one replica or many.
+
+The clean pass gives the loss and its gradient; the gradient of the item
+embedding also says where to push it; the adversarial pass scores the pushed
+embedding and asks the distribution over the candidates not to move. The user's
+and the items' parts run once and are differentiated once: both passes meet
+them in one sum of gradients, and no gradient of a gradient is ever taken.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from nann.model import adversarial, losses, optimizer
+from nann.model.passes import Passes
+from nann.model.scorer import Items, Scorer
+
+# A batch: history [B, L], target [B], negatives [B, N], all int64 item ids.
+Batch = dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSettings:
+  """What a training step depends on.
+
+  Attributes:
+    loss: Name in `losses.LOSSES`.
+    adv_eps: Size of the FGSM step; 0: no adversarial loss.
+    adv_eps_relative: adv_eps is in units of mean |e|.
+    adv_weight: Weight of the adversarial loss.
+    learning_rate: Step size of AdamW.
+    lr_schedule: "constant" or "linear".
+    weight_decay: Share of a weight lost at each update.
+    num_steps: Steps of the whole training.
+  """
+
+  loss: str
+  adv_eps: float
+  adv_eps_relative: bool
+  adv_weight: float
+  learning_rate: float
+  lr_schedule: str
+  weight_decay: float
+  num_steps: int
+
+
+class Trainer:
+  """Holds a scorer, its optimizer and the step function."""
+
+  def __init__(
+    self,
+    scorer: Scorer,
+    strategy: tf.distribute.Strategy,
+    settings: StepSettings,
+    category_table: np.ndarray,
+    log_expected_count: np.ndarray,
+  ) -> None:
+    """Makes the optimizer's variables in the scope of the strategy.
+
+    Args:
+      scorer: Made in the same scope.
+      strategy: How the batch is spread over replicas.
+      settings: What a step does.
+      category_table: [I + 1] int32, category by item id.
+      log_expected_count: [I + 1] float32, by item id (see `negatives`).
+    """
+    self.scorer = scorer
+    self._strategy = strategy
+    self._settings = settings
+    self._loss = losses.LOSSES[settings.loss]
+    self._category_table = tf.constant(category_table)
+    self._log_expected = tf.constant(log_expected_count)
+    self._variables = scorer.all_trainable_variables()
+    with strategy.scope():
+      self.optimizer = optimizer.LazyAdamW(
+        self._variables, settings.learning_rate, settings.weight_decay
+      )
+
+  def step(self, batch: Batch, step: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Runs a step on a whole batch; its rows are spread over the replicas.
+
+    Args:
+      batch: See `Batch`; B is a multiple of the number of replicas.
+      step: Scalar int64, number of the step from 0.
+
+    Returns:
+      Scalars: loss, loss_clean, loss_adversarial, accuracy, mean_abs_embedding,
+      gradient_norm.
+    """
+    number = self._strategy.num_replicas_in_sync
+    if number > 1:
+      shares = {
+        name: tf.split(values, number) for name, values in batch.items()
+      }
+      batch = self._strategy.experimental_distribute_values_from_function(
+        lambda context: {
+          name: values[context.replica_id_in_sync_group]
+          for name, values in shares.items()
+        }
+      )
+    return dict(self._distributed_step(batch, step))
+
+  @tf.function
+  def _distributed_step(
+    self, batch: Batch, step: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
+    results = self._strategy.run(self._replica_step, args=(batch, step))
+    return {
+      name: self._strategy.reduce("SUM", value, axis=None)
+      for name, value in results.items()
+    }
+
+  def _items(self, item_ids: tf.Tensor) -> Items:
+    category_ids = tf.gather(self._category_table, item_ids)
+    return Items(item_ids, tf.cast(category_ids, tf.int64))
+
+  def _replica_step(
+    self, batch: Batch, step: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
+    settings = self._settings
+    candidates = tf.concat(
+      [batch["target"][:, None], batch["negatives"]], axis=1
+    )  # [B, 1 + N]
+    log_expected = tf.gather(self._log_expected, candidates)
+    is_hit = tf.cast(candidates == batch["target"][:, None], tf.float32)
+    # The positive itself is no hit.
+    valid = tf.concat([tf.ones_like(is_hit[:, :1]), 1.0 - is_hit[:, 1:]], 1)
+    # Rows of the whole batch, over all replicas.
+    num_rows = tf.cast(
+      tf.shape(candidates)[0] * self._strategy.num_replicas_in_sync, tf.float32
+    )
+    parts = Passes(self.scorer, self._variables)
+    parts.forward(self._items(batch["history"]), self._items, candidates)
+
+    def clean(logits: tf.Tensor) -> tf.Tensor:
+      return tf.reduce_sum(self._loss(logits, valid)) / num_rows
+
+    def corrected(scores: tf.Tensor) -> tf.Tensor:
+      return losses.correct_logits(scores, log_expected, valid)
+
+    logits, loss_clean, embedding_gradient = parts.clean_pass(corrected, clean)
+    loss_adversarial = tf.constant(0.0)
+    if settings.adv_eps > 0 and settings.adv_weight > 0:
+      perturbed = adversarial.fast_gradient_sign(
+        parts.embedding,
+        embedding_gradient,
+        settings.adv_eps,
+        settings.adv_eps_relative,
+      )
+
+      def divergence(logits_perturbed: tf.Tensor) -> tf.Tensor:
+        rows = losses.kl_divergence(logits, corrected(logits_perturbed))
+        return settings.adv_weight * tf.reduce_sum(rows) / num_rows
+
+      loss_adversarial = parts.perturbed_pass(perturbed, divergence)
+    gradients = parts.gradients()
+    factor = optimizer.schedule_factor(
+      settings.lr_schedule, step, settings.num_steps
+    )
+    norm = self.optimizer.apply(gradients, self._variables, step, factor)
+    best = tf.cast(tf.argmax(logits, axis=1) == 0, tf.float32)
+    share = 1.0 / self._strategy.num_replicas_in_sync
+    return {
+      "loss": loss_clean + loss_adversarial,
+      "loss_clean": loss_clean,
+      "loss_adversarial": loss_adversarial,
+      "accuracy": tf.reduce_sum(best) / num_rows,
+      "mean_abs_embedding": share * tf.reduce_mean(tf.abs(parts.embedding)),
+      "gradient_norm": share * norm,
+    }

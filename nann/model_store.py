@@ -1,0 +1,132 @@
+"""The trained model on disk: what the scorer is, and its weights.
+
+`scorer.json` says which scorer to make; checkpoints hold its variables. A
+TensorFlow 1 checkpoint of the original system in the same folder is recognized
+and used as it is.
+"""
+
+import dataclasses
+import pathlib
+
+import tensorflow as tf
+
+from nann import files, paths
+from nann.model import scorer as scorers
+from nann.model import tf1_checkpoint
+
+_CHECKPOINTS_KEPT = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredModel:
+  """A model that was found on disk.
+
+  Attributes:
+    scorer: With its weights.
+    name: Its name, as --scorer takes it.
+    spec: What it was made with.
+    checkpoint: Prefix of the checkpoint.
+  """
+
+  scorer: scorers.Scorer
+  name: str
+  spec: scorers.ScorerSpec
+  checkpoint: str
+
+  def fingerprint(self) -> str:
+    """Returns a checksum of the weights, for the manifests of what follows."""
+    return files.checksum(pathlib.Path(self.checkpoint + ".index"))
+
+
+def describe(folder: pathlib.Path, name: str, spec: scorers.ScorerSpec) -> None:
+  """Writes scorer.json: how to make the scorer of this folder again."""
+  description = {"scorer": name, **dataclasses.asdict(spec)}
+  files.save_json(folder / paths.SCORER_DESCRIPTION, description)
+
+
+def read_description(
+  folder: pathlib.Path,
+) -> tuple[str, scorers.ScorerSpec] | None:
+  """Reads scorer.json; None where there is none.
+
+  Raises:
+    ValueError: The file is damaged.
+  """
+  path = folder / paths.SCORER_DESCRIPTION
+  if not path.exists():
+    return None
+  description = files.load_json(path, "train")
+  try:
+    name = description.pop("scorer")
+    return name, scorers.ScorerSpec(**description)
+  except (KeyError, TypeError) as error:
+    raise ValueError(
+      f"{path} does not describe a scorer ({error}); run --job-type train again"
+    ) from error
+
+
+def checkpoint_manager(
+  checkpoint: tf.train.Checkpoint, folder: pathlib.Path, step: tf.Variable
+) -> tf.train.CheckpointManager:
+  """Returns what saves and finds the checkpoints of a training run."""
+  return tf.train.CheckpointManager(
+    checkpoint,
+    str(folder),
+    max_to_keep=_CHECKPOINTS_KEPT,
+    step_counter=step,
+    checkpoint_name="ckpt",
+  )
+
+
+def find_checkpoint(location: pathlib.Path) -> str:
+  """Returns the prefix of the newest checkpoint of a folder, or of a prefix.
+
+  Raises:
+    FileNotFoundError: There is no checkpoint.
+  """
+  if location.is_dir():
+    found = tf.train.latest_checkpoint(str(location))
+    if found is None:
+      indices = sorted(
+        location.glob("*.index"), key=lambda p: p.stat().st_mtime
+      )
+      found = str(indices[-1].with_suffix("")) if indices else None
+  else:
+    prefix = str(location).removesuffix(".index")
+    found = prefix if pathlib.Path(prefix + ".index").exists() else None
+  if found is None:
+    raise FileNotFoundError(
+      f"{location} holds no checkpoint; run --job-type train"
+    )
+  return str(found)
+
+
+def load(location: pathlib.Path) -> StoredModel:
+  """Makes the scorer of a model folder (or checkpoint prefix) with its weights.
+
+  Raises:
+    FileNotFoundError: There is no checkpoint.
+    ValueError: The checkpoint is damaged or of another scorer.
+  """
+  prefix = find_checkpoint(location)
+  try:
+    if tf1_checkpoint.is_tf1_checkpoint(prefix):
+      scorer, spec = tf1_checkpoint.load_scorer(prefix)
+      return StoredModel(scorer, "attention", spec, prefix)
+    folder = pathlib.Path(prefix).parent
+    description = read_description(folder)
+    if description is None:
+      raise FileNotFoundError(
+        f"{folder / paths.SCORER_DESCRIPTION} is missing beside the checkpoint"
+      )
+    name, spec = description
+    restored = scorers.create(name, spec)
+    status = tf.train.Checkpoint(scorer=restored).read(prefix)
+    status.assert_existing_objects_matched().expect_partial()
+  # A truncated file shows in several ways, one of each kind.
+  except (tf.errors.OpError, AssertionError, IndexError) as error:
+    raise ValueError(
+      f"{prefix} cannot be read ({str(error)[:300]}); run --job-type train"
+      " again"
+    ) from error
+  return StoredModel(restored, name, spec, prefix)

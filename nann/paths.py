@@ -1,0 +1,93 @@
+"""The name of every artefact, once.
+
+Two roots: the dataset folder (written by prepare_data) and the output folder
+(written by all other jobs). Nothing here touches a file.
+"""
+
+import dataclasses
+import pathlib
+
+SPLITS = ("train", "validate", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetPaths:
+  """Files of a prepared data set."""
+
+  root: pathlib.Path
+
+  @property
+  def meta(self) -> pathlib.Path:
+    return self.root / "ub_meta.json"
+
+  @property
+  def items(self) -> pathlib.Path:
+    return self.root / "ub_items.npz"
+
+  def shard(self, split: str, index: int, num_shards: int) -> pathlib.Path:
+    name = f"ub_{split}-{index:05d}-of-{num_shards:05d}.tfrecords"
+    return self.root / name
+
+  def shards(self, split: str) -> list[pathlib.Path]:
+    """Returns the shards of a split that exist, in order."""
+    return sorted(self.root.glob(f"ub_{split}-*-of-*.tfrecords"))
+
+  def window_records(self, split: str) -> pathlib.Path:
+    """The original's file of the split: one record a window."""
+    return self.root / f"ub_{split}.tfrecords"
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputPaths:
+  """Files of a run."""
+
+  root: pathlib.Path
+
+  @property
+  def model(self) -> pathlib.Path:
+    return self.root / "model"
+
+  @property
+  def training_log(self) -> pathlib.Path:
+    return self.model / "training_log.jsonl"
+
+  @property
+  def tensorboard(self) -> pathlib.Path:
+    return self.root / "tensorboard_summary"
+
+  @property
+  def embeddings(self) -> pathlib.Path:
+    return self.root / "embeddings"
+
+  @property
+  def item_ids(self) -> pathlib.Path:
+    return self.embeddings / "item_ids.npy"
+
+  @property
+  def item_embeddings(self) -> pathlib.Path:
+    return self.embeddings / "item_embs.npy"
+
+  @property
+  def index(self) -> pathlib.Path:
+    return self.root / "index"
+
+  @property
+  def metrics(self) -> pathlib.Path:
+    return self.root / "metrics"
+
+  @property
+  def report(self) -> pathlib.Path:
+    return self.root / "report.html"
+
+
+MANIFEST = "manifest.json"
+SCORER_DESCRIPTION = "scorer.json"
+ENTRY_POINTS = "enter_points.npy"
+
+
+def neighbor_values(level: int) -> str:
+  return f"neighbors_level_{level}_values.npy"
+
+
+def neighbor_row_splits(level: int) -> str:
+  return f"neighbors_level_{level}_row_splits.npy"

@@ -1,0 +1,1 @@
+"""Where scorer and graph meet: search, exact scan, metrics."""

@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nann.index import build
+from nann.model import scorer as scorers
+from nann.model.layers import Phase
+from nann.model.scorer import Items, ScorerSpec
+from nann.retrieval import brute_force
+from nann.retrieval import result as results
+from nann.retrieval.retriever import ItemArrays, Retriever
+
+NUM_ITEMS, NUM_CATEGORIES = 300, 6
+TABLE = np.concatenate([[0], np.arange(NUM_ITEMS) % 6 + 1])
+PAPER = results.PaperPolicy((30, 20), (2, 1))
+BEST_FIRST = results.BestFirstPolicy(40, 8, 50, 10_000)
+
+
+def make(num_items: int = NUM_ITEMS, shuffled: bool = False) -> Retriever:
+  spec = ScorerSpec(NUM_ITEMS, NUM_CATEGORIES, emb_dim=4, seed=0)
+  scorer = scorers.create("attention", spec)
+  item_ids = np.arange(1, num_items + 1)
+  if shuffled:
+    item_ids = np.random.default_rng(0).permutation(item_ids)
+  items = Items(tf.constant(item_ids), tf.constant(TABLE[item_ids]))
+  embeddings = scorer.item_embedding(items, Phase.INFERENCE).numpy()
+  graph = build.build_hnsw(embeddings, "faiss", 4, 40, 1, 1, 0)
+  arrays = ItemArrays(item_ids, TABLE[item_ids], embeddings)
+  return Retriever(scorer, arrays, graph, TABLE)
+
+
+@pytest.fixture(scope="module")
+def retriever() -> Retriever:
+  return make()
+
+
+def histories(number: int = 7) -> np.ndarray:
+  rng = np.random.default_rng(1)
+  found = rng.integers(1, NUM_ITEMS + 1, (number, 10))
+  found[::2, 6:] = 0
+  return found
+
+
+def search(
+  retriever: Retriever, users: np.ndarray, policy: results.Policy, k: int
+) -> results.SearchResult:
+  return results.concatenate(list(retriever.search(users, policy, k)))
+
+
+def exact(
+  retriever: Retriever, users: np.ndarray, k: int
+) -> results.SearchResult:
+  return results.concatenate(
+    list(brute_force.exact_search(retriever, users, k))
+  )
+
+
+def all_scores(retriever: Retriever, users: np.ndarray) -> np.ndarray:
+  state = retriever.user_state(tf.constant(users))
+  return retriever.score_rows(
+    state, tf.constant(0), tf.constant(len(retriever.items))
+  ).numpy()
+
+
+@pytest.mark.parametrize("k", [1, 7, 300, 1000])
+def test_exact_search_is_a_sort(retriever: Retriever, k: int) -> None:
+  users = histories(20)
+  found = exact(retriever, users, k)
+  scores = all_scores(retriever, users)
+  for user in range(20):
+    order = np.lexsort((np.arange(NUM_ITEMS), -scores[user]))[:k]
+    # Another block size rounds differently.
+    np.testing.assert_allclose(
+      found.scores[user], scores[user][order], atol=1e-5
+    )
+  assert found.rows.shape == (20, min(k, NUM_ITEMS))
+  assert (found.total_scored == NUM_ITEMS).all()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_best_keeps_ties_in_row_order(seed: int) -> None:
+  rng = np.random.default_rng(seed)
+  number, k = int(rng.integers(1, 60)), int(rng.integers(1, 10))
+  scores = rng.integers(0, 4, (5, number)).astype(np.float32)
+  rows = np.tile(rng.permutation(number).astype(np.int32), (5, 1))
+  got_rows, got_scores = brute_force.best(rows, scores, k)
+  for user in range(5):
+    expected = sorted(zip(-scores[user], rows[user], strict=True))[:k]
+    assert got_rows[user].tolist() == [row for _, row in expected]
+    assert got_scores[user].tolist() == [-score for score, _ in expected]
+
+
+@pytest.mark.parametrize("policy", [PAPER, BEST_FIRST])
+def test_search_finds_most_of_the_exact_answer(
+  retriever: Retriever, policy: results.Policy
+) -> None:
+  users = histories(30)
+  found, full = (
+    search(retriever, users, policy, 10),
+    exact(retriever, users, 10),
+  )
+  shared = [
+    len(np.intersect1d(a, b))
+    for a, b in zip(found.rows, full.rows, strict=True)
+  ]
+  assert np.mean(shared) > 8
+
+
+@pytest.mark.parametrize("policy", [PAPER, BEST_FIRST])
+def test_batch_answers_like_single_queries(
+  retriever: Retriever, policy: results.Policy
+) -> None:
+  users = histories(9)
+  together = search(retriever, users, policy, 5)
+  for user in range(9):
+    alone = search(retriever, users[user : user + 1], policy, 5)
+    np.testing.assert_array_equal(alone.rows[0], together.rows[user])
+    np.testing.assert_array_equal(
+      alone.num_scored[0], together.num_scored[user]
+    )
+
+
+@pytest.mark.parametrize("policy", [PAPER, BEST_FIRST])
+def test_user_without_history_gets_an_answer(
+  retriever: Retriever, policy: results.Policy
+) -> None:
+  found = search(retriever, np.zeros((1, 10), np.int64), policy, 5)
+  assert (found.rows >= 0).all()
+  assert np.isfinite(found.scores).all()
+
+
+def test_unknown_items_of_a_history_are_no_entries() -> None:
+  retriever = make(num_items=200)  # Items 201.. are not in the corpus.
+  users = np.array([[250, 260, 7, 0]])
+  found = search(retriever, users, BEST_FIRST, 5)
+  assert found.num_scored[0, 0] == 1
+  assert (retriever.items.rows_of(users) == [[-1, -1, 6, -1]]).all()
+
+
+def test_rows_need_not_be_in_the_order_of_the_ids(
+  retriever: Retriever,
+) -> None:
+  """The original's files are shuffled."""
+  shuffled, users = make(shuffled=True), histories()
+  a = exact(retriever, users, 10)
+  b = exact(shuffled, users, 10)
+  ids_a = retriever.items.item_ids[a.rows]
+  ids_b = shuffled.items.item_ids[b.rows]
+  np.testing.assert_array_equal(ids_a, ids_b)
+
+
+def test_graph_of_another_size_is_refused(retriever: Retriever) -> None:
+  other = make(num_items=200)
+  graph = build.build_hnsw(other.items.embeddings, "faiss", 4, 40, 1, 1, 0)
+  spec = ScorerSpec(NUM_ITEMS, NUM_CATEGORIES, emb_dim=4)
+  with pytest.raises(ValueError, match="built for 200 items, embeddings"):
+    Retriever(scorers.create("attention", spec), retriever.items, graph, TABLE)

@@ -1,0 +1,120 @@
+"""The search in plain NumPy: slow, obvious, the definition of both policies.
+
+Everything else that searches (stock TensorFlow ops, C++, CUDA) must agree with
+this file exactly, down to the number of evaluations of every step.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+# Scores of some rows, int32 [n] -> float [n]. Higher is better.
+Score = Callable[[np.ndarray], np.ndarray]
+# Neighbor lists of one level, by row.
+Lists = Sequence[Sequence[int]]
+
+
+class Found(NamedTuple):
+  """Rows with their scores, best first, and evaluations of each step."""
+
+  rows: list[int]
+  scores: list[float]
+  num_scored: list[int]
+
+
+def ranked(rows: list[int], scores: dict[int, float], width: int) -> list[int]:
+  """The best `width` rows: score descending, then row ascending."""
+  return sorted(rows, key=lambda row: (-scores[row], row))[:width]
+
+
+def unvisited_neighbors(
+  lists: Lists, frontier: list[int], visited: set[int]
+) -> list[int]:
+  """New rows in the order in which the frontier meets them; marks them."""
+  found = []
+  for row in frontier:
+    for neighbor in lists[row]:
+      if neighbor not in visited:
+        visited.add(neighbor)
+        found.append(neighbor)
+  return found
+
+
+def paper_search(
+  levels: Sequence[Lists],
+  entry_points: Sequence[int],
+  score: Score,
+  widths: Sequence[int],
+  hops: Sequence[int],
+  k: int,
+) -> Found:
+  """Level by level (arXiv 2202.10226, "beam-retrieval").
+
+  `levels`, `widths` and `hops` go from level 0 up; widths and hops have one
+  more entry, for the start level, whose rows are the entry points.
+  """
+  scores: dict[int, float] = {}
+  num_scored = []
+
+  def evaluate(rows: list[int]) -> None:
+    scores.update(zip(rows, score(np.array(rows, dtype=np.int32)), strict=True))
+    num_scored.append(len(rows))
+
+  evaluate(list(entry_points))
+  beam = ranked(list(entry_points), scores, widths[len(levels)])
+  for level in reversed(range(len(levels))):
+    visited, frontier = set(beam), beam
+    for _ in range(hops[level]):
+      candidates = unvisited_neighbors(levels[level], frontier, visited)
+      evaluate(candidates)
+      beam = ranked(beam + candidates, scores, widths[level])
+      frontier = [row for row in candidates if scores[row] >= scores[beam[-1]]]
+  beam = beam[:k]
+  return Found(beam, [scores[row] for row in beam], num_scored)
+
+
+def best_first_search(
+  lists: Lists,
+  expand: Sequence[int],
+  only_score: Sequence[int],
+  score: Score,
+  ef: int,
+  width: int,
+  max_steps: int,
+  max_evaluations: int,
+  k: int,
+) -> Found:
+  """Best items first, on one level.
+
+  `expand` are entries that are expanded whatever their score (the history),
+  `only_score` entries that must earn it (medoids). A step is one call of
+  `score`; the entries are the first. Rows beyond `max_evaluations` are not
+  scored, in the order in which they were met.
+  """
+  ef = max(ef, k)
+  scores: dict[int, float] = {}
+  num_scored: list[int] = []
+
+  def evaluate(rows: list[int]) -> list[int]:
+    rows = rows[: max_evaluations - len(scores)]
+    scores.update(zip(rows, score(np.array(rows, dtype=np.int32)), strict=True))
+    num_scored.append(len(rows))
+    return rows
+
+  entries = evaluate(list(dict.fromkeys([*expand, *only_score])))
+  visited = set(entries)
+  beam = ranked(entries, scores, ef)
+  frontier = [row for row in dict.fromkeys(expand) if row in visited]
+  expanded: set[int] = set()
+  if not frontier:
+    frontier = beam[:width]
+  while frontier and len(num_scored) < max_steps:
+    if len(scores) >= max_evaluations:
+      break
+    expanded.update(frontier)
+    candidates = unvisited_neighbors(lists, frontier, visited)
+    beam = ranked(beam + evaluate(candidates), scores, ef)
+    frontier = [row for row in beam if row not in expanded][:width]
+  beam = beam[:k]
+  return Found(beam, [scores[row] for row in beam], num_scored)
