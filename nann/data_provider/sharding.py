@@ -11,11 +11,12 @@ from nann.data_provider import records, splits
 
 def _take(stream: Iterator[np.ndarray]) -> Callable[[int], np.ndarray]:
   """Returns a function that gives the next n elements of a stream."""
-  rest = np.zeros(0, dtype=np.int32)
+  rest: np.ndarray = np.zeros(0, dtype=np.int32)
 
   def take(number: int) -> np.ndarray:
     nonlocal rest
-    parts, missing = [], number
+    parts: list[np.ndarray] = []
+    missing = number
     while missing > len(rest):
       parts.append(rest)
       missing -= len(rest)

@@ -59,8 +59,8 @@ def compare_with_taobao(log: SyntheticLog) -> dict[str, tuple[float, float]]:
     rates["previous"],
     sum(distinct) / lengths[sample].sum(),
     np.mean(num_categories),
-    events_of[: top[0]].sum() / events_of.sum(),
-    events_of[: top[1]].sum() / events_of.sum(),
+    float(events_of[: top[0]].sum()) / float(events_of.sum()),
+    float(events_of[: top[1]].sum()) / float(events_of.sum()),
   ]
   return {
     name: (float(value), real)

@@ -218,7 +218,7 @@ def _compress(
     lists: Gives the padded lists [m, width] of some rows.
   """
   counts = np.zeros(num_rows, dtype=np.int64)
-  parts = [np.zeros(0, dtype=np.int32)]
+  parts: list[np.ndarray] = [np.zeros(0, dtype=np.int32)]
   for begin in range(0, len(rows), _EXTRACT_ROWS):
     part = rows[begin : begin + _EXTRACT_ROWS]
     padded = lists(part)

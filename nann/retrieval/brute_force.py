@@ -29,8 +29,8 @@ def exact_search(
   for begin in range(0, len(histories), _USERS):
     part = histories[begin : begin + _USERS]
     user_state = retriever.user_state(tf.constant(part))
-    rows = np.zeros((len(part), 0), dtype=np.int32)
-    scores = np.zeros((len(part), 0), dtype=np.float32)
+    rows: np.ndarray = np.zeros((len(part), 0), dtype=np.int32)
+    scores: np.ndarray = np.zeros((len(part), 0), dtype=np.float32)
     for first in range(0, num_rows, _ROWS):
       last = min(first + _ROWS, num_rows)
       block = retriever.score_rows(
@@ -59,7 +59,7 @@ def best(
     # What is below the k-th best score can be left out before sorting; ties
     # with it cannot.
     kth = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
-    most = int((scores >= kth).sum(axis=1).max())
+    most = int(np.max((scores >= kth).sum(axis=1)))
     chosen = np.argpartition(-scores, most - 1, axis=1)[:, :most]
     rows = np.take_along_axis(rows, chosen, axis=1)
     scores = np.take_along_axis(scores, chosen, axis=1)
