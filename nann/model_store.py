@@ -38,15 +38,28 @@ class StoredModel:
     return files.checksum(pathlib.Path(self.checkpoint + ".index"))
 
 
-def describe(folder: pathlib.Path, name: str, spec: scorers.ScorerSpec) -> None:
-  """Writes scorer.json: how to make the scorer of this folder again."""
-  description = {"scorer": name, **dataclasses.asdict(spec)}
-  files.save_json(folder / paths.SCORER_DESCRIPTION, description)
+@dataclasses.dataclass(frozen=True)
+class Description:
+  """How to make the scorer of a folder again.
+
+  Attributes:
+    name: Its name, as --scorer takes it.
+    spec: What it is made with.
+    init_from: The checkpoint that training started from; empty: none.
+  """
+
+  name: str
+  spec: scorers.ScorerSpec
+  init_from: str = ""
 
 
-def read_description(
-  folder: pathlib.Path,
-) -> tuple[str, scorers.ScorerSpec] | None:
+def describe(folder: pathlib.Path, description: Description) -> None:
+  """Writes scorer.json."""
+  content = dataclasses.asdict(description)
+  files.save_json(folder / paths.SCORER_DESCRIPTION, content)
+
+
+def read_description(folder: pathlib.Path) -> Description | None:
   """Reads scorer.json; None where there is none.
 
   Raises:
@@ -55,10 +68,10 @@ def read_description(
   path = folder / paths.SCORER_DESCRIPTION
   if not path.exists():
     return None
-  description = files.load_json(path, "train")
+  content = files.load_json(path, "train")
   try:
-    name = description.pop("scorer")
-    return name, scorers.ScorerSpec(**description)
+    spec = scorers.ScorerSpec(**content.pop("spec"))
+    return Description(spec=spec, **content)
   except (KeyError, TypeError) as error:
     raise ValueError(
       f"{path} does not describe a scorer ({error}); run --job-type train again"
@@ -68,7 +81,13 @@ def read_description(
 def checkpoint_manager(
   checkpoint: tf.train.Checkpoint, folder: pathlib.Path, step: tf.Variable
 ) -> tf.train.CheckpointManager:
-  """Returns what saves and finds the checkpoints of a training run."""
+  """Returns what saves and finds the checkpoints of a training run.
+
+  A checkpoint of the original system in the folder is none of the run's: it is
+  neither found nor, later, deleted.
+  """
+  if holds_original_model(folder):
+    (folder / "checkpoint").unlink()
   return tf.train.CheckpointManager(
     checkpoint,
     str(folder),
@@ -76,6 +95,12 @@ def checkpoint_manager(
     step_counter=step,
     checkpoint_name="ckpt",
   )
+
+
+def holds_original_model(folder: pathlib.Path) -> bool:
+  """Returns whether a folder's newest checkpoint is the original system's."""
+  prefix = tf.train.latest_checkpoint(str(folder))
+  return prefix is not None and tf1_checkpoint.is_tf1_checkpoint(prefix)
 
 
 def find_checkpoint(location: pathlib.Path) -> str:
@@ -119,8 +144,7 @@ def load(location: pathlib.Path) -> StoredModel:
       raise FileNotFoundError(
         f"{folder / paths.SCORER_DESCRIPTION} is missing beside the checkpoint"
       )
-    name, spec = description
-    restored = scorers.create(name, spec)
+    restored = scorers.create(description.name, description.spec)
     status = tf.train.Checkpoint(scorer=restored).read(prefix)
     status.assert_existing_objects_matched().expect_partial()
   # A truncated file shows in several ways, one of each kind.
@@ -129,4 +153,4 @@ def load(location: pathlib.Path) -> StoredModel:
       f"{prefix} cannot be read ({str(error)[:300]}); run --job-type train"
       " again"
     ) from error
-  return StoredModel(restored, name, spec, prefix)
+  return StoredModel(restored, description.name, description.spec, prefix)

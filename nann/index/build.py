@@ -4,7 +4,7 @@ The only module that imports these libraries. Distances are Euclidean: the graph
 says which items lie near each other, the scorer says which of them are liked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import faiss
@@ -64,6 +64,16 @@ def build_hnsw(
   )
 
 
+def _parts(
+  embeddings: np.ndarray, progress: Progress
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """Yields rows and their embeddings, telling the progress."""
+  for begin in range(0, len(embeddings), _ADD_ROWS):
+    part = embeddings[begin : begin + _ADD_ROWS]
+    yield np.arange(begin, begin + len(part)), part
+    progress(len(part))
+
+
 def _build_faiss(
   embeddings: np.ndarray,
   num_neighbors: int,
@@ -80,10 +90,8 @@ def _build_faiss(
   threads_before = faiss.omp_get_max_threads()
   faiss.omp_set_num_threads(num_threads or threads_before)
   try:
-    for begin in range(0, len(embeddings), _ADD_ROWS):
-      part = embeddings[begin : begin + _ADD_ROWS]
+    for _, part in _parts(embeddings, progress):
       index.add(part)
-      progress(len(part))
   finally:
     faiss.omp_set_num_threads(threads_before)
   return graph_from_faiss(index, start_level)
@@ -134,14 +142,8 @@ def _build_hnswlib(
     ef_construction=ef_construction,
     random_seed=seed,
   )
-  for begin in range(0, len(embeddings), _ADD_ROWS):
-    part = embeddings[begin : begin + _ADD_ROWS]
-    index.add_items(
-      part,
-      np.arange(begin, begin + len(part)),
-      num_threads=num_threads or -1,
-    )
-    progress(len(part))
+  for rows, part in _parts(embeddings, progress):
+    index.add_items(part, rows, num_threads=num_threads or -1)
   return graph_from_hnswlib(index, start_level)
 
 

@@ -77,7 +77,7 @@ class _Run:
       data.catalogue.counts, train.neg_alpha, train.num_neg, settings.run.seed
     )
     with strategy.scope():
-      self._name, self._spec, scorer = self._make_scorer(data)
+      self._description, scorer = self._make_scorer(data)
       self._step = tf.Variable(0, dtype=tf.int64, name="step")
     self._trainer = trainer.Trainer(
       scorer,
@@ -95,8 +95,9 @@ class _Run:
 
   def _make_scorer(
     self, data: dataset.PreparedData
-  ) -> tuple[str, scorers.ScorerSpec, scorers.Scorer]:
-    settings = self._settings
+  ) -> tuple[model_store.Description, scorers.Scorer]:
+    """Makes a new scorer, or the one to start from."""
+    settings, folder = self._settings, self._output.model
     spec = scorers.ScorerSpec(
       num_items=data.catalogue.num_items,
       num_categories=data.catalogue.num_categories,
@@ -104,35 +105,42 @@ class _Run:
       mask_padding=settings.scorer.mask_padding,
       seed=settings.run.seed,
     )
-    if not settings.train.init_from:
-      return (
-        settings.scorer.scorer,
-        spec,
-        scorers.create(settings.scorer.scorer, spec),
-      )
-    source = model_store.load(pathlib.Path(settings.train.init_from))
+    init_from = settings.train.init_from
+    if model_store.holds_original_model(folder):
+      init_from = str(folder)
+    former = model_store.read_description(folder)
+    if former is not None and former.init_from:
+      # Goes on from a model whose layout came from another checkpoint.
+      return former, scorers.create(former.name, former.spec)
+    if not init_from:
+      scorer = scorers.create(settings.scorer.scorer, spec)
+      return model_store.Description(settings.scorer.scorer, spec), scorer
+    source = model_store.load(pathlib.Path(init_from))
     wanted = (spec.num_items, spec.num_categories)
     got = (source.spec.num_items, source.spec.num_categories)
     if wanted != got:
       raise ValueError(
-        f"--init-from holds {got[0]:,} items and {got[1]:,} categories, the"
+        f"{source.checkpoint} has {got[0]:,} items, {got[1]:,} categories, the"
         f" data set {wanted[0]:,} and {wanted[1]:,}"
       )
     console.say(f"starting from {source.checkpoint}")
-    return source.name, source.spec, source.scorer
+    description = model_store.Description(
+      source.name, source.spec, source.checkpoint
+    )
+    return description, source.scorer
 
   def _resume(self) -> None:
     """Restores the newest checkpoint of the output folder, if there is one."""
     latest = self._manager.latest_checkpoint
-    description = model_store.read_description(self._output.model)
     if latest is None:
-      model_store.describe(self._output.model, self._name, self._spec)
+      model_store.describe(self._output.model, self._description)
       self._output.training_log.unlink(missing_ok=True)
       return
-    if description != (self._name, self._spec):
+    found = model_store.read_description(self._output.model)
+    if found != self._description:
       raise ValueError(
-        f"{self._output.model} holds another model ({description}); choose"
-        " another --output-root or remove it"
+        f"{self._output.model} holds another model ({found}); choose another"
+        " --output-root or remove it"
       )
     try:
       self._manager.checkpoint.restore(latest).assert_consumed()
@@ -154,7 +162,7 @@ class _Run:
       console.say(f"nothing to do: all {self.num_steps:,} steps are done")
       return
     console.say(
-      f"training {self._name}: {self.num_steps - start:,} steps of"
+      f"training {self._description.name}: {self.num_steps - start:,} steps of"
       f" {self._batch_size} x (1 + {settings.num_neg}) pairs"
     )
     monitor = _Monitor(self._output, self.num_steps, self._batch_size, start)

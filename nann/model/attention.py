@@ -20,7 +20,6 @@ from nann.model.layers import Dense, PairMlp, Phase, PReLU
 from nann.model.scorer import (
   History,
   Items,
-  Scorer,
   ScorerSpec,
   ScoringParts,
 )
@@ -56,18 +55,12 @@ class ItemState(NamedTuple):
   hidden: tf.Tensor
 
 
-class AttentionScorer(Scorer):
+class AttentionScorer(embeddings.EmbeddingScorer):
   """See the module text."""
 
-  reads_embeddings_only = True
-
   def __init__(self, spec: ScorerSpec) -> None:
-    super().__init__(name="attention_scorer")
-    init = layers.Initializer(spec.seed)
-    width = 2 * spec.emb_dim
-    self.mask_padding = spec.mask_padding
-    self.tables = embeddings.ItemTables(spec, init)
-    self.tower = embeddings.ItemTower(width, init)
+    super().__init__(spec, "attention_scorer")
+    init, width = self.init, self.width
     self.query_1 = Dense.create(width, _HIDDEN, init, "query_1")
     self.query_prelu = PReLU.create(_HIDDEN, "query_prelu")
     self.query_2 = Dense.create(_HIDDEN, _KEY, init, "query_2")
@@ -75,14 +68,6 @@ class AttentionScorer(Scorer):
     self.key_prelu = PReLU.create(_HIDDEN, "key_prelu")
     self.key_2 = Dense.create(_HIDDEN, _KEY, init, "key_2")
     self.mlp = PairMlp.create(width, width, _MLP, init)
-
-  def history_embedding(self, history: History) -> tf.Tensor:
-    return self.tables(history)
-
-  def item_embedding(
-    self, items: Items, phase: Phase, weights: tf.Tensor | None = None
-  ) -> tf.Tensor:
-    return self.tower(self.tables(items), phase, weights)
 
   def item_state(
     self, items: Items | None, item_embedding: tf.Tensor

@@ -2,12 +2,11 @@
 
 import tensorflow as tf
 
-from nann.model import embeddings, layers
+from nann.model import embeddings
 from nann.model.layers import PairMlp, Phase
 from nann.model.scorer import (
   History,
   Items,
-  Scorer,
   ScorerSpec,
   ScoringParts,
 )
@@ -15,27 +14,13 @@ from nann.model.scorer import (
 _MLP = (128, 64, 32)
 
 
-class DnnScorer(Scorer):
+class DnnScorer(embeddings.EmbeddingScorer):
   """The first MLP layer splits into a user half and an item half."""
 
-  reads_embeddings_only = True
-
   def __init__(self, spec: ScorerSpec) -> None:
-    super().__init__(name="dnn_scorer")
-    init = layers.Initializer(spec.seed)
-    width = 2 * spec.emb_dim
-    self.mask_padding = spec.mask_padding
-    self.tables = embeddings.ItemTables(spec, init)
-    self.tower = embeddings.ItemTower(width, init)
+    super().__init__(spec, "dnn_scorer")
+    init, width = self.init, self.width
     self.mlp = PairMlp.create(width, width, _MLP, init)
-
-  def history_embedding(self, history: History) -> tf.Tensor:
-    return self.tables(history)
-
-  def item_embedding(
-    self, items: Items, phase: Phase, weights: tf.Tensor | None = None
-  ) -> tf.Tensor:
-    return self.tower(self.tables(items), phase, weights)
 
   def item_state(
     self, items: Items | None, item_embedding: tf.Tensor

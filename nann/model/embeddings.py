@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from nann.model import layers
-from nann.model.scorer import Items, ScorerSpec
+from nann.model.scorer import History, Items, Scorer, ScorerSpec
 
 
 class ItemTables(tf.Module):
@@ -54,6 +54,33 @@ class ItemTower(tf.Module):
     for block in self.blocks:
       x = block(x, phase, weights)
     return self.out(x)
+
+
+class EmbeddingScorer(Scorer):
+  """Base of the zoo: tables for the history, tables and a tower for items.
+
+  Attributes:
+    width: D, width of both embeddings.
+    init: Where a subclass takes its initial weights from.
+  """
+
+  reads_embeddings_only = True
+
+  def __init__(self, spec: ScorerSpec, name: str) -> None:
+    super().__init__(name=name)
+    self.init = layers.Initializer(spec.seed)
+    self.width = 2 * spec.emb_dim
+    self.mask_padding = spec.mask_padding
+    self.tables = ItemTables(spec, self.init)
+    self.tower = ItemTower(self.width, self.init)
+
+  def history_embedding(self, history: History) -> tf.Tensor:
+    return self.tables(history)
+
+  def item_embedding(
+    self, items: Items, phase: layers.Phase, weights: tf.Tensor | None = None
+  ) -> tf.Tensor:
+    return self.tower(self.tables(items), phase, weights)
 
 
 def valid_positions(history_embedding: tf.Tensor) -> tf.Tensor:

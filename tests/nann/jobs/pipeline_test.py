@@ -282,6 +282,15 @@ class TestOriginalModel:
     trained = first_loss(f"--init-from={original / 'checkpoint'}")
     assert trained < first_loss() - 0.5
 
+  def test_training_goes_on_where_it_lies(self, run: Run) -> None:
+    flags = ["--batch-size=256", "--num-neg=16", "--max-train-steps=2"]
+    done = main("train", *run.flags, *flags)
+    assert "starting from" in done.stdout
+    # The folder now holds our model, and later jobs take that one.
+    main("extract_feature", *run.flags)
+    done = main("train", *run.flags, *flags)
+    assert "nothing to do" in done.stdout
+
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

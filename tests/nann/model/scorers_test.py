@@ -139,6 +139,30 @@ def test_split_attention_equals_the_network_as_drawn(mask: bool) -> None:
   )
 
 
+@pytest.mark.parametrize("name", ["attention", "dnn", "two_tower"])
+def test_no_tensor_has_users_items_positions_and_widths(name: str) -> None:
+  """The (B, N, L, D) product of the original must not come back."""
+  scorer = make(name)
+
+  @tf.function
+  def gradient(candidates: tf.Tensor) -> list:
+    with tf.GradientTape() as tape:
+      user = scorer.user_state(
+        HISTORY, scorer.history_embedding(HISTORY), Phase.TRAIN
+      )
+      mine = Items(candidates, candidates % 7 + 1)
+      e = scorer.item_embedding(mine, Phase.TRAIN)
+      state = scorer.item_state(mine, e)
+      total = tf.reduce_sum(scorer.score(user, state, Phase.TRAIN))
+    return tape.gradient(total, scorer.all_trainable_variables())
+
+  graph = gradient.get_concrete_function(tf.TensorSpec([3, 11], tf.int64)).graph
+  ranks = [
+    output.shape.rank for op in graph.get_operations() for output in op.outputs
+  ]
+  assert max(rank for rank in ranks if rank is not None) == 3
+
+
 def test_variables_of_keras_layers_are_found() -> None:
   scorer = make("examples.keras_scorer:KerasScorer")
   # Two tables, two dense layers with bias, one without, and a GRU.
