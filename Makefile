@@ -7,10 +7,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+NATIVE := $(shell find ops -name '*.cc' -o -name '*.h')
+COMPILED := $(VENV)/compiled
+# As in pyproject.toml; installed first, to build with the TensorFlow that the
+# package will run with.
+BUILD_NEEDS := setuptools pybind11 'tensorflow>=2.21,<2.22'
 
 .PHONY: demo test lint format setup clean
 
-setup: $(INSTALLED)
+setup: $(COMPILED)
 
 $(INSTALLED): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] \
@@ -18,24 +23,33 @@ $(INSTALLED): setup.py pyproject.toml
 	  "make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(BUILD_NEEDS)
+	$(BIN)/python -m pip install --quiet --no-build-isolation \
+	  --editable '.[dev]'
 	touch $@
 
-demo: $(INSTALLED)
+# The search in C++: what changed is compiled anew.
+$(COMPILED): $(NATIVE) $(INSTALLED)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
+demo: $(COMPILED)
 	$(BIN)/python main.py --job-type demo
 
-lint: $(INSTALLED)
+lint: $(COMPILED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 test: lint
 	$(BIN)/python -m pytest -n auto
 
-format: $(INSTALLED)
+format: $(COMPILED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(NATIVE)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info nann/*.so

@@ -1,48 +1,203 @@
-"""Packaging: `pip install -e .[dev]` makes everything that the jobs need."""
+"""Packaging, and the build of the compiled parts.
 
+`pip install -e .[dev]` makes everything that the jobs need. Two modules are
+compiled with a C++17 compiler and the flags that TensorFlow gives, no Bazel:
+nann/_core (the search for Python) and nann/_nann_ops.so (the TensorFlow ops).
+The same sources of ops/core go into both; each kernels_<set>.cc is compiled for
+its own instruction set.
+"""
+
+import concurrent.futures
+import os
 import pathlib
+import platform
 import re
+import subprocess
 
 import setuptools
+from setuptools.command.build_ext import build_ext
 
-ROOT = pathlib.Path(__file__).parent
+ROOT = pathlib.Path(__file__).parent.resolve()
 VERSION = re.search(
   r'__version__ = "(.+)"', (ROOT / "nann/__init__.py").read_text()
 ).group(1)
 
-setuptools.setup(
-  name="nann",
-  version=VERSION,
-  description="Approximate nearest-neighbor retrieval under a neural metric",
-  long_description=(ROOT / "README.md").read_text(),
-  long_description_content_type="text/markdown",
-  license="Apache-2.0",
-  python_requires=">=3.10",
-  packages=setuptools.find_packages(include=["nann", "nann.*"]),
-  package_data={"nann": ["templates/*.html", "py.typed"]},
-  install_requires=[
-    "absl-py>=2.1",
-    "duckdb>=1.4",
-    "faiss-cpu>=1.9",
-    "hnswlib>=0.8",
-    "jinja2>=3.1",
-    "matplotlib>=3.9",
-    "numpy>=1.26",
-    "pyarrow>=17",
-    "rich>=13",
-    "scipy>=1.11",
-    "tensorboard>=2.18",
-    "tensorflow>=2.21,<2.22",
-    "tqdm>=4.66",
+_FLAGS = [
+  "-std=c++17",
+  "-O3",
+  "-DNDEBUG",
+  "-fPIC",
+  "-fvisibility=hidden",
+  "-Wall",
+  "-Wextra",
+  "-I.",
+]
+_INSTRUCTION_SETS = {
+  "kernels_avx512": [
+    "-mavx512f",
+    "-mavx512bw",
+    "-mavx512dq",
+    "-mavx512vl",
+    "-mfma",
+    "-mf16c",
+    "-mprefer-vector-width=512",
+    # The intrinsics of GCC 12 warn about themselves.
+    "-Wno-maybe-uninitialized",
+    "-Wno-uninitialized",
   ],
-  extras_require={
-    "dev": [
-      "hypothesis>=6.100",
-      "import-linter>=2.1",
-      "mypy>=1.13",
-      "pytest>=8",
-      "pytest-xdist>=3.6",
-      "ruff>=0.8",
+  "kernels_avx2": ["-mavx2", "-mfma", "-mf16c"],
+  "kernels_baseline": [],
+}
+_IS_X86 = platform.machine() in ("x86_64", "AMD64")
+
+
+def core_sources() -> list[str]:
+  """Returns the sources of ops/core for this machine's architecture."""
+  found = sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "ops/core").rglob("*.cc")
+  )
+  return [name for name in found if _IS_X86 or "kernels_avx" not in name]
+
+
+class BuildNative(build_ext):
+  """Compiles what changed, several files at a time."""
+
+  def get_ext_filename(self, fullname: str) -> str:
+    if fullname.endswith("_nann_ops"):
+      return os.path.join(*fullname.split(".")) + ".so"
+    return super().get_ext_filename(fullname)
+
+  def build_extension(self, ext: setuptools.Extension) -> None:
+    compile_flags, link_flags = _flags_of(ext.name)
+    objects = self._compile(ext.sources, compile_flags)
+    target = pathlib.Path(self.get_ext_fullpath(ext.name))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _run([_compiler(), "-shared", *objects, "-o", str(target), *link_flags])
+
+  def _compile(self, sources: list[str], flags: list[str]) -> list[str]:
+    folder = pathlib.Path(self.build_temp)
+    jobs = []
+    for source in sources:
+      name = source.replace("/", "_").removesuffix(".cc")
+      special = _INSTRUCTION_SETS.get(pathlib.Path(source).stem, [])
+      own = [] if source.startswith("ops/core") else flags
+      command = [_compiler(), *_FLAGS, *special, *own, "-c", source]
+      jobs.append((folder / f"{name}.o", command))
+    folder.mkdir(parents=True, exist_ok=True)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+      list(pool.map(lambda job: _compile_if_changed(*job), jobs))
+    return [str(path) for path, _ in jobs]
+
+
+def _compiler() -> str:
+  return os.environ.get("CXX", "g++")
+
+
+def _run(command: list[str]) -> None:
+  print(" ".join(command), flush=True)
+  subprocess.run(command, cwd=ROOT, check=True)
+
+
+def _compile_if_changed(target: pathlib.Path, command: list[str]) -> None:
+  """Runs the compiler unless the object is newer than all it came from."""
+  dependencies = target.with_suffix(".d")
+  stamp = target.with_suffix(".cmd")
+  text = " ".join(command)
+  if target.exists() and dependencies.exists() and stamp.exists():
+    names = dependencies.read_text().replace("\\\n", " ").split()[1:]
+    paths = [ROOT / name for name in names]
+    newest = max(
+      (path.stat().st_mtime for path in paths if path.exists()), default=0.0
+    )
+    unchanged = all(path.exists() for path in paths)
+    same_command = stamp.read_text() == text
+    if unchanged and same_command and newest < target.stat().st_mtime:
+      return
+  _run(
+    [
+      *command,
+      "-MMD",
+      "-MF",
+      str(dependencies.resolve()),
+      "-o",
+      str(target.resolve()),
     ]
-  },
-)
+  )
+  stamp.write_text(text)
+
+
+def _flags_of(extension: str) -> tuple[list[str], list[str]]:
+  """Returns the flags to compile and to link one of the modules with."""
+  if extension == "nann._core":
+    import sysconfig
+
+    import pybind11
+
+    includes = [pybind11.get_include(), sysconfig.get_path("include")]
+    return [f"-I{path}" for path in includes], []
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  from tensorflow import sysconfig as tf_sysconfig
+
+  # The headers of TensorFlow warn; as system headers they are quiet.
+  flags = [
+    flag.replace("-I", "-isystem", 1)
+    for flag in tf_sysconfig.get_compile_flags()
+    if "std=" not in flag
+  ]
+  return flags, tf_sysconfig.get_link_flags()
+
+
+def extension(name: str, folder: str) -> setuptools.Extension:
+  """Describes a module made of ops/core and the sources of a folder."""
+  own = sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.cc")
+  )
+  return setuptools.Extension(name, core_sources() + own)
+
+
+if __name__ == "__main__":
+  setuptools.setup(
+    name="nann",
+    version=VERSION,
+    description="Approximate nearest-neighbor retrieval under a neural metric",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=setuptools.find_packages(include=["nann", "nann.*"]),
+    package_data={"nann": ["templates/*.html", "py.typed", "*.pyi"]},
+    ext_modules=[
+      extension("nann._core", "ops/python"),
+      extension("nann._nann_ops", "ops/tf"),
+    ],
+    cmdclass={"build_ext": BuildNative},
+    install_requires=[
+      "absl-py>=2.1",
+      "duckdb>=2.0",
+      "faiss-cpu>=1.9",
+      "hnswlib>=0.8",
+      "jinja2>=3.1",
+      "matplotlib>=3.9",
+      "numpy>=1.26",
+      "pyarrow>=17",
+      "rich>=13",
+      "scipy>=1.11",
+      "tensorboard>=2.18",
+      "tensorflow>=2.21,<2.22",
+      "tqdm>=4.66",
+    ],
+    extras_require={
+      "dev": [
+        "clang-format>=19",
+        "hypothesis>=6.100",
+        "import-linter>=2.1",
+        "mypy>=1.13",
+        "onnx>=1.17",
+        "onnxruntime>=1.20",
+        "pybind11>=2.13",
+        "pytest>=8",
+        "pytest-xdist>=3.6",
+        "ruff>=0.8",
+      ]
+    },
+  )

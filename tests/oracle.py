@@ -13,6 +13,8 @@ import numpy as np
 Score = Callable[[np.ndarray], np.ndarray]
 # Neighbor lists of one level, by row.
 Lists = Sequence[Sequence[int]]
+# Whether a row may be returned.
+Allowed = Callable[[int], bool]
 
 
 class Found(NamedTuple):
@@ -21,6 +23,12 @@ class Found(NamedTuple):
   rows: list[int]
   scores: list[float]
   num_scored: list[int]
+
+
+def everything(row: int) -> bool:
+  """Allows every row."""
+  del row
+  return True
 
 
 def ranked(rows: list[int], scores: dict[int, float], width: int) -> list[int]:
@@ -48,11 +56,13 @@ def paper_search(
   widths: Sequence[int],
   hops: Sequence[int],
   k: int,
+  allowed: Allowed = everything,
 ) -> Found:
   """Level by level (arXiv 2202.10226, "beam-retrieval").
 
   `levels`, `widths` and `hops` go from level 0 up; widths and hops have one
-  more entry, for the start level, whose rows are the entry points.
+  more entry, for the start level, whose rows are the entry points. A row that
+  is not allowed is walked through like any other, but not returned.
   """
   scores: dict[int, float] = {}
   num_scored = []
@@ -63,15 +73,18 @@ def paper_search(
 
   evaluate(list(entry_points))
   beam = ranked(list(entry_points), scores, widths[len(levels)])
+  offered = beam
   for level in reversed(range(len(levels))):
-    visited, frontier = set(beam), beam
+    visited, frontier, offered = set(beam), beam, list(beam)
     for _ in range(hops[level]):
       candidates = unvisited_neighbors(levels[level], frontier, visited)
       evaluate(candidates)
+      offered += candidates
       beam = ranked(beam + candidates, scores, widths[level])
       frontier = [row for row in candidates if scores[row] >= scores[beam[-1]]]
-  beam = beam[:k]
-  return Found(beam, [scores[row] for row in beam], num_scored)
+  best = [row for row in offered if allowed(row)]
+  best = ranked(best, scores, min(k, widths[0]))
+  return Found(best, [scores[row] for row in best], num_scored)
 
 
 def best_first_search(
@@ -84,17 +97,20 @@ def best_first_search(
   max_steps: int,
   max_evaluations: int,
   k: int,
+  allowed: Allowed = everything,
 ) -> Found:
   """Best items first, on one level.
 
   `expand` are entries that are expanded whatever their score (the history),
   `only_score` entries that must earn it (medoids). A step is one call of
   `score`; the entries are the first. Rows beyond `max_evaluations` are not
-  scored, in the order in which they were met.
+  scored, in the order in which they were met. The beam holds allowed rows only;
+  what ranks no lower than its last is worth expanding, allowed or not.
   """
   ef = max(ef, k)
   scores: dict[int, float] = {}
   num_scored: list[int] = []
+  expanded: set[int] = set()
 
   def evaluate(rows: list[int]) -> list[int]:
     rows = rows[: max_evaluations - len(scores)]
@@ -102,19 +118,23 @@ def best_first_search(
     num_scored.append(len(rows))
     return rows
 
-  entries = evaluate(list(dict.fromkeys([*expand, *only_score])))
-  visited = set(entries)
-  beam = ranked(entries, scores, ef)
+  def beam() -> list[int]:
+    return ranked([row for row in scores if allowed(row)], scores, ef)
+
+  def best_unexpanded() -> list[int]:
+    order = ranked(list(scores), scores, len(scores))
+    if len(beam()) == ef:
+      order = order[: order.index(beam()[-1]) + 1]
+    return [row for row in order if row not in expanded][:width]
+
+  visited = set(evaluate(list(dict.fromkeys([*expand, *only_score]))))
   frontier = [row for row in dict.fromkeys(expand) if row in visited]
-  expanded: set[int] = set()
-  if not frontier:
-    frontier = beam[:width]
+  frontier = frontier or best_unexpanded()
   while frontier and len(num_scored) < max_steps:
     if len(scores) >= max_evaluations:
       break
     expanded.update(frontier)
-    candidates = unvisited_neighbors(lists, frontier, visited)
-    beam = ranked(beam + evaluate(candidates), scores, ef)
-    frontier = [row for row in beam if row not in expanded][:width]
-  beam = beam[:k]
-  return Found(beam, [scores[row] for row in beam], num_scored)
+    evaluate(unvisited_neighbors(lists, frontier, visited))
+    frontier = best_unexpanded()
+  best = beam()[:k]
+  return Found(best, [scores[row] for row in best], num_scored)

@@ -22,6 +22,7 @@ from nann.model.scorer import (
   Items,
   ScorerSpec,
   ScoringParts,
+  mlp_network,
 )
 
 _HIDDEN, _KEY = 128, 256
@@ -90,6 +91,11 @@ class AttentionScorer(embeddings.EmbeddingScorer):
       item_state=lambda items, embedding: self._item_state(mlp, embedding),
       user_state=lambda history, embedding: self._user_state(mlp, embedding),
       score=lambda user, items: _score(mlp, user, items, Phase.INFERENCE),
+      network=mlp_network(
+        mlp,
+        user=lambda state: (state.keys, state.key_bias, state.values, None),
+        items=lambda state: (state.query, state.hidden),
+      ),
     )
 
   def _item_state(self, mlp: PairMlp, item_embedding: tf.Tensor) -> ItemState:

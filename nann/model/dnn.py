@@ -9,6 +9,7 @@ from nann.model.scorer import (
   Items,
   ScorerSpec,
   ScoringParts,
+  mlp_network,
 )
 
 _MLP = (128, 64, 32)
@@ -43,6 +44,11 @@ class DnnScorer(embeddings.EmbeddingScorer):
       item_state=lambda items, embedding: mlp.item_part(embedding),
       user_state=lambda history, embedding: self._user_state(mlp, embedding),
       score=lambda user, items: mlp(user[:, None] + items, Phase.INFERENCE),
+      network=mlp_network(
+        mlp,
+        user=lambda state: (None, None, None, state),
+        items=lambda state: (None, state),
+      ),
     )
 
   def _user_state(

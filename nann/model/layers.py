@@ -96,13 +96,15 @@ def linear(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 class PReLU(tf.Module):
   """max(x, 0) + slope * min(x, 0), a slope for each unit."""
 
-  def __init__(self, slope: tf.Tensor, name: str | None = None) -> None:
+  def __init__(
+    self, slope: tf.Variable | tf.Tensor, name: str | None = None
+  ) -> None:
     super().__init__(name=name)
-    self.slope = tf.Variable(slope, name="slope")
+    self.slope = slope
 
   @classmethod
   def create(cls, num_units: int, name: str) -> Self:
-    return cls(tf.fill([num_units], 0.25), name)
+    return cls(tf.Variable(tf.fill([num_units], 0.25), name="slope"), name)
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu(x) + self.slope * tf.minimum(x, 0.0)
@@ -235,12 +237,11 @@ class Block(tf.Module):
 
   def folded(self) -> "Block":
     """Returns the block with the same inference output and no norm."""
-    if self.norm is None:
-      return self
+    assert self.norm is not None
     scale, shift = self.norm.scale_and_shift()
     assert self.dense.bias is not None
     dense = Dense(self.dense.kernel * scale, self.dense.bias * scale + shift)
-    return Block(dense, None, self.prelu)
+    return Block(dense, None, PReLU(tf.identity(self.prelu.slope)))
 
 
 class PairMlp(tf.Module):
@@ -296,6 +297,10 @@ class PairMlp(tf.Module):
     return self.out(x)[..., 0]
 
   def folded(self) -> "PairMlp":
-    """Returns the same function for inference without batch normalization."""
+    """Returns the same function for inference without batch normalization.
+
+    Its weights are tensors, computed now, not variables.
+    """
     blocks = [block.folded() for block in self.blocks]
-    return PairMlp(blocks, self.out, self._user_width)
+    out = Dense(tf.identity(self.out.kernel), None)
+    return PairMlp(blocks, out, self._user_width)

@@ -7,12 +7,12 @@ inside the search.
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nann.model.layers import Phase
+from nann.model.layers import PairMlp, Phase
 
 
 class Items(NamedTuple):
@@ -31,6 +31,28 @@ class Items(NamedTuple):
 History = Items
 
 
+class PairNetwork(NamedTuple):
+  """A pair part of a form that can run as one op: attention, then an MLP.
+
+    x     = item hidden + softmax(query keys + key_bias) values + user hidden
+    x     = prelu(x, slopes[i]) kernels[i] + biases[i]    for each layer i
+    score = prelu(x, slopes[-1]) out
+
+  Attributes:
+    user: user_state -> keys [B, L, Q], key_bias [B, L], values [B, L, W] (or
+      None for all three: no attention), hidden [B, W] (or None).
+    items: item_state -> query [..., Q] (or None), hidden [..., W].
+    slopes, kernels, biases, out: The weights.
+  """
+
+  user: Callable[[Any], tuple[tf.Tensor | None, ...]]
+  items: Callable[[Any], tuple[tf.Tensor | None, tf.Tensor]]
+  slopes: Sequence[tf.Tensor]
+  kernels: Sequence[tf.Tensor]
+  biases: Sequence[tf.Tensor]
+  out: tf.Tensor
+
+
 class ScoringParts(NamedTuple):
   """A scorer at inference, as the retriever uses it.
 
@@ -38,11 +60,29 @@ class ScoringParts(NamedTuple):
     item_state: (items or None, item_embedding [..., D]) -> nest [..., *].
     user_state: (history or None, history_embedding [B, L, H]) -> nest [B, *].
     score: (user_state, item_state nest [B or 1, N, *]) -> [B, N] float32.
+    network: What `score` is, where it has the form of a `PairNetwork`.
   """
 
   item_state: Callable[[Items | None, tf.Tensor], Any]
   user_state: Callable[[Items | None, tf.Tensor], Any]
   score: Callable[[Any, Any], tf.Tensor]
+  network: PairNetwork | None = None
+
+
+def mlp_network(
+  mlp: PairMlp,
+  user: Callable[[Any], tuple[tf.Tensor | None, ...]],
+  items: Callable[[Any], tuple[tf.Tensor | None, tf.Tensor]],
+) -> PairNetwork:
+  """Returns the network whose MLP is a folded `PairMlp`."""
+  return PairNetwork(
+    user=user,
+    items=items,
+    slopes=[block.prelu.slope for block in mlp.blocks],
+    kernels=[block.dense.kernel for block in mlp.blocks[1:]],
+    biases=[block.dense.bias for block in mlp.blocks[1:]],
+    out=mlp.out.kernel[:, 0],
+  )
 
 
 @dataclasses.dataclass(frozen=True)

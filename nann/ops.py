@@ -1,0 +1,207 @@
+"""The custom TensorFlow ops, loaded when first used.
+
+One documented function per op. Thin: what an op does is said where it is
+registered (ops/tf).
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+_LIBRARY = pathlib.Path(__file__).parent / "_nann_ops.so"
+
+# (user_state nest of [1, *], item_state nest of [1, n, *]) -> [1, n] float32.
+Score = Callable[[Any, Any], tf.Tensor]
+
+
+class Found(NamedTuple):
+  """Answers of a search.
+
+  Attributes:
+    rows: [B, K] int32, best first, padded with -1.
+    scores: [B, K] float32, padded with -inf.
+    num_scored: [B, S] int32, evaluations of each step, padded with 0.
+  """
+
+  rows: tf.Tensor
+  scores: tf.Tensor
+  num_scored: tf.Tensor
+
+
+@functools.cache
+def library() -> Any:
+  """Loads the op library.
+
+  Raises:
+    FileNotFoundError: It has not been built.
+  """
+  if not _LIBRARY.exists():
+    raise FileNotFoundError(
+      f"{_LIBRARY} is missing; build it with python setup.py build_ext"
+      " --inplace"
+    )
+  return tf.load_op_library(str(_LIBRARY))
+
+
+def _scorer_function(
+  score: Score, user_state: Any, item_state: Any
+) -> tf.types.experimental.ConcreteFunction:
+  """Traces the pair part for the op: flat arguments, any number of rows."""
+  user_leaves = tf.nest.flatten(user_state)
+  item_leaves = tf.nest.flatten(item_state)
+
+  def scorer(*leaves: tf.Tensor) -> tf.Tensor:
+    user = leaves[: len(user_leaves)]
+    items = leaves[len(user_leaves) :]
+    return score(
+      tf.nest.pack_sequence_as(user_state, user),
+      tf.nest.pack_sequence_as(item_state, items),
+    )
+
+  specs = [tf.TensorSpec([1, *x.shape[1:]], x.dtype) for x in user_leaves]
+  specs += [
+    tf.TensorSpec([1, None, *x.shape[1:]], x.dtype) for x in item_leaves
+  ]
+  return tf.function(scorer, autograph=False).get_concrete_function(*specs)
+
+
+def beam_search(
+  levels: Sequence[tuple[tf.Tensor, tf.Tensor]],
+  entry_points: tf.Tensor,
+  score: Score,
+  user_state: Any,
+  item_state: Any,
+  expand: tf.Tensor,
+  only_score: tf.Tensor,
+  k: tf.Tensor | int,
+  widths: tf.Tensor | Sequence[int] | None = None,
+  hops: tf.Tensor | Sequence[int] | None = None,
+  limits: tf.Tensor | Sequence[int] | None = None,
+  allowed: tf.Tensor | None = None,
+  denied: tf.Tensor | None = None,
+) -> Found:
+  """Calls `Nann>BeamSearch`.
+
+  Args:
+    levels: (values int32 [E], row_splits int64 [I + 1]) of each level.
+    entry_points: [P] int32.
+    score: The pair part of the scorer.
+    user_state: Nest of [B, *].
+    item_state: Nest of [I, *].
+    expand: [B, F] int32, padded with -1.
+    only_score: [B, M] int32, padded with -1.
+    k: Scalar int32.
+    widths: [len(levels) + 1] int32 and
+    hops: likewise: policy paper.
+    limits: [4] int64, ef, width, max_steps, max_evaluations: policy best_first.
+      Either widths and hops or limits are given.
+    allowed: [B, (I + 7) / 8] uint8 bits of the rows that may be returned, or
+      None: all.
+    denied: [B, X] int32 rows that may not be returned, padded with -1, or None.
+  """
+  is_paper = limits is None
+  concrete = _scorer_function(score, user_state, item_state)
+  num_queries = tf.shape(expand)[0]
+  nothing = tf.constant([], tf.int32)
+  found = library().nann_beam_search(
+    values=[values for values, _ in levels],
+    row_splits=[row_splits for _, row_splits in levels],
+    entry_points=entry_points,
+    expand=expand,
+    only_score=only_score,
+    allowed=tf.zeros([0, 0], tf.uint8) if allowed is None else allowed,
+    denied=tf.zeros([num_queries, 0], tf.int32) if denied is None else denied,
+    widths=widths if is_paper else nothing,
+    hops=hops if is_paper else nothing,
+    limits=tf.constant([], tf.int64) if is_paper else limits,
+    k=k,
+    user_state=tf.nest.flatten(user_state),
+    item_state=tf.nest.flatten(item_state),
+    captured=concrete.captured_inputs,
+    policy="paper" if is_paper else "best_first",
+    scorer=concrete,
+  )
+  return Found(*found)
+
+
+@tf.RegisterGradient("Nann>BeamSearch")
+def _no_gradient(op: tf.Operation, *gradients: tf.Tensor) -> None:
+  """Says that a search cannot be differentiated."""
+  del op, gradients
+  raise LookupError(
+    "Nann>BeamSearch has no gradient: a search chooses items. Differentiate the"
+    " scorer instead"
+  )
+
+
+class PairUser(NamedTuple):
+  """A user's state for `pair_score`; all widths are multiples of 16.
+
+  Attributes:
+    keys: [B, Q, P] float32; Q = 0: no attention.
+    key_bias: [B, P] float32, very low for padding.
+    values: [B, L, W] float32, L <= P.
+    hidden: [B, W] float32, or [B, 0]: none.
+  """
+
+  keys: tf.Tensor
+  key_bias: tf.Tensor
+  values: tf.Tensor
+  hidden: tf.Tensor
+
+
+def pair_score(
+  query: tf.Tensor,
+  hidden: tf.Tensor,
+  user: PairUser,
+  slopes: Sequence[tf.Tensor],
+  kernels: Sequence[tf.Tensor],
+  biases: Sequence[tf.Tensor],
+  out: tf.Tensor,
+) -> tf.Tensor:
+  """Calls `Nann>PairScore`: attention and MLP of a pair in one op.
+
+  Args:
+    query: [1, N, Q] float32, float16 or bfloat16.
+    hidden: [1, N, W], of the same type.
+    user: The users' states.
+    slopes: Of the PReLU before each layer and before the last product.
+    kernels: [inputs, outputs] of each layer.
+    biases: [outputs] of each layer.
+    out: [outputs of the last layer].
+
+  Returns:
+    [B, N] float32.
+  """
+  return library().nann_pair_score(
+    query=query,
+    hidden=hidden,
+    keys=user.keys,
+    key_bias=user.key_bias,
+    values=user.values,
+    user_hidden=user.hidden,
+    slopes=list(slopes),
+    kernels=list(kernels),
+    biases=list(biases),
+    out=out,
+  )
+
+
+def mapped_tensor(
+  path: tf.Tensor | str,
+  dtype: tf.DType,
+  shape: Sequence[int | None] | None = None,
+) -> tf.Tensor:
+  """Calls `Nann>MappedTensor`: an .npy file as a tensor, without a copy.
+
+  Args:
+    path: Scalar string.
+    dtype: Type of the elements.
+    shape: What is known of the shape.
+  """
+  return library().nann_mapped_tensor(
+    path=path, dtype=dtype, shape=tf.TensorShape(shape)
+  )

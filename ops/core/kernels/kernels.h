@@ -1,0 +1,48 @@
+// The inner loops, chosen once for the processor at hand.
+//
+// One source (kernels_impl.h) is compiled for several instruction sets; the
+// program runs on any machine and uses the best set that the machine has.
+
+#ifndef NANN_OPS_CORE_KERNELS_KERNELS_H_
+#define NANN_OPS_CORE_KERNELS_KERNELS_H_
+
+#include <cstdint>
+
+namespace nann {
+
+struct PairItems;
+struct PairModel;
+
+// Rows that go through a pair scorer together.
+constexpr int64_t kPairBlock = 24;
+
+struct Kernels {
+  const char* name;  // Of the instruction set.
+
+  // Scores of rows[i] of a [num_rows, d] float32 table: minus the squared
+  // Euclidean distance to the query [d], and the inner product with it.
+  void (*score_l2)(const float* query, const float* table, int64_t d,
+                   const int32_t* rows, int64_t n, float* scores);
+  void (*score_ip)(const float* query, const float* table, int64_t d,
+                   const int32_t* rows, int64_t n, float* scores);
+
+  void (*score_codes_l2)(const float* query, const float* weights,
+                         const uint8_t* codes, int64_t d, const int32_t* rows,
+                         int64_t n, float* scores);
+
+  // See ops/core/pair_scorer.h.
+  void (*score_pairs)(const PairModel& model, const PairItems& items,
+                      float* scratch, float* scores);
+};
+
+// The kernels of the best instruction set of this processor, or of the one that
+// the environment variable NANN_INSTRUCTION_SET names (avx512, avx2, baseline)
+// if the processor has it.
+const Kernels& BestKernels();
+
+// All that were compiled and that this processor can run; for tests.
+const Kernels* const* AllKernels(int64_t* number);
+
+}  // namespace nann
+
+#endif  // NANN_OPS_CORE_KERNELS_KERNELS_H_

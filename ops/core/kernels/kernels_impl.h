@@ -1,0 +1,413 @@
+// The source of all kernels. Included once by each kernels_<set>.cc, inside a
+// namespace of its own, with
+//   NANN_VECTOR_BYTES  size of a vector register.
+// No include guard on purpose.
+
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "ops/core/kernels/kernels.h"
+#include "ops/core/pair_scorer.h"
+
+namespace nann {
+namespace NANN_KERNELS_NAMESPACE {
+namespace {
+
+constexpr int64_t kLanes = NANN_VECTOR_BYTES / sizeof(float);
+
+typedef float Vector __attribute__((vector_size(NANN_VECTOR_BYTES)));
+
+inline Vector Load(const float* from) {
+  Vector vector;
+  std::memcpy(&vector, from, sizeof(vector));
+  return vector;
+}
+
+// Adds up the lanes, halving the vector until one is left.
+template <int64_t lanes>
+inline float SumOf(const float* values) {
+  typedef float Half __attribute__((vector_size(lanes / 2 * sizeof(float))));
+  Half low, high;
+  std::memcpy(&low, values, sizeof(low));
+  std::memcpy(&high, values + lanes / 2, sizeof(high));
+  low += high;
+  return SumOf<lanes / 2>(reinterpret_cast<const float*>(&low));
+}
+
+template <>
+inline float SumOf<2>(const float* values) {
+  return values[0] + values[1];
+}
+
+inline float Sum(Vector vector) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)vector);
+#endif
+  return SumOf<kLanes>(reinterpret_cast<const float*>(&vector));
+}
+
+struct L2 {
+  static Vector Add(Vector sum, Vector a, Vector b) {
+    const Vector difference = a - b;
+    return sum - difference * difference;
+  }
+  static float Add(float sum, float a, float b) {
+    return sum - (a - b) * (a - b);
+  }
+};
+
+struct InnerProduct {
+  static Vector Add(Vector sum, Vector a, Vector b) { return sum + a * b; }
+  static float Add(float sum, float a, float b) { return sum + a * b; }
+};
+
+template <typename Metric>
+inline float ScoreOne(const float* query, const float* vector, int64_t d) {
+  Vector sum[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= d; i += 2 * kLanes) {
+    sum[0] = Metric::Add(sum[0], Load(query + i), Load(vector + i));
+    sum[1] = Metric::Add(sum[1], Load(query + i + kLanes),
+                         Load(vector + i + kLanes));
+  }
+  float rest = 0.0f;
+  for (; i < d; ++i) rest = Metric::Add(rest, query[i], vector[i]);
+  return Sum(sum[0] + sum[1]) + rest;
+}
+
+template <typename Metric>
+void ScoreRows(const float* query, const float* table, int64_t d,
+               const int32_t* rows, int64_t n, float* scores) {
+  for (int64_t i = 0; i < n; ++i) {
+    scores[i] = ScoreOne<Metric>(query, table + rows[i] * d, d);
+  }
+}
+
+typedef uint8_t Codes __attribute__((vector_size(kLanes)));
+
+inline Vector LoadCodes(const uint8_t* from) {
+#if defined(__AVX512F__)
+  const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return (Vector)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes));
+#elif defined(__AVX2__)
+  const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+  return (Vector)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes));
+#else
+  Codes codes;
+  std::memcpy(&codes, from, sizeof(codes));
+  return __builtin_convertvector(codes, Vector);
+#endif
+}
+
+void ScoreCodesL2(const float* query, const float* weights,
+                  const uint8_t* codes, int64_t d, const int32_t* rows,
+                  int64_t n, float* scores) {
+  for (int64_t r = 0; r < n; ++r) {
+    const uint8_t* const row = codes + rows[r] * d;
+    Vector sum[2] = {};
+    int64_t i = 0;
+    for (; i + 2 * kLanes <= d; i += 2 * kLanes) {
+      const Vector a = Load(query + i) - LoadCodes(row + i);
+      const Vector b = Load(query + i + kLanes) - LoadCodes(row + i + kLanes);
+      sum[0] += a * a * Load(weights + i);
+      sum[1] += b * b * Load(weights + i + kLanes);
+    }
+    float rest = 0.0f;
+    for (; i < d; ++i) {
+      const float a = query[i] - static_cast<float>(row[i]);
+      rest += a * a * weights[i];
+    }
+    scores[r] = -(Sum(sum[0] + sum[1]) + rest);
+  }
+}
+
+// ---- Pair scorer ----
+
+// Rows and vectors of a tile of a matrix product: what fits the registers.
+#if defined(__AVX512F__)
+constexpr int kTileRows = 6;
+constexpr int kTileVectors = 4;
+#elif defined(__AVX2__)
+constexpr int kTileRows = 6;
+constexpr int kTileVectors = 2;
+#else
+constexpr int kTileRows = 4;
+constexpr int kTileVectors = 2;
+#endif
+
+inline void Store(Vector vector, float* to) {
+  std::memcpy(to, &vector, sizeof(vector));
+}
+
+inline Vector Broadcast(float value) { return value - Vector{}; }
+
+// sums[r][v] += a[r, :] b[:, v], over `depth`.
+template <int rows, int vectors>
+inline void MultiplyTile(const float* a, int64_t a_stride, const float* b,
+                         int64_t b_stride, int64_t depth,
+                         Vector (&sums)[rows][vectors]) {
+  for (int64_t i = 0; i < depth; ++i) {
+    Vector of_b[vectors];
+    for (int v = 0; v < vectors; ++v) {
+      of_b[v] = Load(b + i * b_stride + v * kLanes);
+    }
+    for (int r = 0; r < rows; ++r) {
+      const Vector of_a = Broadcast(a[r * a_stride + i]);
+      for (int v = 0; v < vectors; ++v) sums[r][v] += of_a * of_b[v];
+    }
+  }
+}
+
+// c[r, :] = start(r, :) + a[r, :] b, then `finish`, for some rows of c.
+template <int rows, int vectors, typename Start, typename Finish>
+inline void MultiplyRows(const float* a, int64_t a_stride, const float* b,
+                         int64_t b_stride, int64_t depth, float* c,
+                         int64_t c_stride, int64_t first_row, int64_t column,
+                         const Start& start, const Finish& finish) {
+  Vector sums[rows][vectors];
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < vectors; ++v) {
+      sums[r][v] = start(first_row + r, column + v * kLanes);
+    }
+  }
+  MultiplyTile<rows, vectors>(a + first_row * a_stride, a_stride, b + column,
+                              b_stride, depth, sums);
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < vectors; ++v) {
+      Store(finish(sums[r][v], column + v * kLanes),
+            c + (first_row + r) * c_stride + column + v * kLanes);
+    }
+  }
+}
+
+template <int vectors, typename Start, typename Finish>
+inline void MultiplyColumns(const float* a, int64_t a_stride, const float* b,
+                            int64_t b_stride, int64_t depth, float* c,
+                            int64_t c_stride, int64_t num_rows, int64_t column,
+                            const Start& start, const Finish& finish) {
+  int64_t row = 0;
+  for (; row + kTileRows <= num_rows; row += kTileRows) {
+    MultiplyRows<kTileRows, vectors>(a, a_stride, b, b_stride, depth, c,
+                                     c_stride, row, column, start, finish);
+  }
+  for (; row + 2 <= num_rows; row += 2) {
+    MultiplyRows<2, vectors>(a, a_stride, b, b_stride, depth, c, c_stride, row,
+                             column, start, finish);
+  }
+  if (row < num_rows) {
+    MultiplyRows<1, vectors>(a, a_stride, b, b_stride, depth, c, c_stride, row,
+                             column, start, finish);
+  }
+}
+
+// c [num_rows, width] = finish(start + a [num_rows, depth] b [depth, width]).
+template <typename Start, typename Finish>
+inline void Multiply(const float* a, int64_t a_stride, const float* b,
+                     int64_t depth, float* c, int64_t width, int64_t num_rows,
+                     const Start& start, const Finish& finish) {
+  constexpr int64_t kTileColumns = kTileVectors * kLanes;
+  int64_t column = 0;
+  for (; column + kTileColumns <= width; column += kTileColumns) {
+    MultiplyColumns<kTileVectors>(a, a_stride, b, width, depth, c, width,
+                                  num_rows, column, start, finish);
+  }
+  for (; column < width; column += kLanes) {
+    MultiplyColumns<1>(a, a_stride, b, width, depth, c, width, num_rows, column,
+                       start, finish);
+  }
+}
+
+typedef int32_t Integers __attribute__((vector_size(NANN_VECTOR_BYTES)));
+
+// e^x for x <= 0, to about one unit in the last place.
+// Source: Cephes expf: 2^n times a polynomial in the remainder.
+inline Vector Exp(Vector x) {
+  const Vector lowest = Broadcast(-87.0f);
+  x = x < lowest ? lowest : x;
+  const Vector shift = Broadcast(12582912.0f);  // 1.5 * 2^23: rounds.
+  const Vector rounded = x * 1.44269504f + shift;
+  const Vector n = rounded - shift;
+  Vector r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Vector p = Broadcast(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  // The low bits of `rounded` are n: added to the exponent.
+  const Integers exponent = (Integers)rounded << 23;
+  return (Vector)((Integers)p + exponent);
+}
+
+inline float Largest(const float* values, int64_t n) {
+  Vector best = Load(values);
+  for (int64_t i = kLanes; i < n; i += kLanes) {
+    const Vector next = Load(values + i);
+    best = next > best ? next : best;
+  }
+  float lanes[kLanes];
+  Store(best, lanes);
+  float largest = lanes[0];
+  for (int64_t i = 1; i < kLanes; ++i) {
+    largest = lanes[i] > largest ? lanes[i] : largest;
+  }
+  return largest;
+}
+
+// Turns n logits, a multiple of kLanes, into weights that add up to 1.
+inline void Softmax(float* values, int64_t n) {
+  const Vector largest = Broadcast(Largest(values, n));
+  Vector sum = {};
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Vector weight = Exp(Load(values + i) - largest);
+    Store(weight, values + i);
+    sum += weight;
+  }
+  const float scale = 1.0f / Sum(sum);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Store(Load(values + i) * scale, values + i);
+  }
+}
+
+inline Vector PRelu(Vector x, const float* slope) {
+  const Vector zero = {};
+  return x > zero ? x : x * Load(slope);
+}
+
+// Turns kLanes numbers of IEEE half precision into floats.
+inline void HalvesToFloats(const uint16_t* from, float* to) {
+#if defined(__AVX512F__)
+  const __m256i halves =
+      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  Store((Vector)_mm512_cvtph_ps(halves), to);
+#elif defined(__F16C__) && defined(__AVX2__)
+  const __m128i halves =
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  Store((Vector)_mm256_cvtph_ps(halves), to);
+#else
+  for (int64_t i = 0; i < kLanes; ++i) {
+    // Moves exponent and mantissa into place and corrects the bias by a
+    // multiplication, which is right for subnormal numbers too.
+    const uint32_t magnitude = uint32_t{from[i]} & 0x7fff;
+    uint32_t bits = magnitude << 13;
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    value *= 5.192296858534828e33f;  // 2^112
+    if (magnitude >= 0x7c00) {
+      bits |= 0x7f800000;
+      std::memcpy(&value, &bits, sizeof(value));
+    }
+    to[i] = from[i] & 0x8000 ? -value : value;
+  }
+#endif
+}
+
+// Returns `size` numbers of a state as floats: where they lie, or in `room`.
+inline const float* ToFloats(StateType type, const void* from, int64_t offset,
+                             int64_t size, float* room) {
+  if (type == StateType::kFloat32) {
+    return static_cast<const float*>(from) + offset;
+  }
+  const uint16_t* const halves = static_cast<const uint16_t*>(from) + offset;
+  for (int64_t i = 0; i < size; i += kLanes) {
+    if (type == StateType::kBfloat16) {
+      // The upper half of a float32.
+      Integers bits;
+      for (int64_t j = 0; j < kLanes; ++j) {
+        bits[j] = static_cast<int32_t>(uint32_t{halves[i + j]} << 16);
+      }
+      Store((Vector)bits, room + i);
+    } else {
+      HalvesToFloats(halves + i, room + i);
+    }
+  }
+  return room;
+}
+
+void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
+                float* scores) {
+  const int64_t width = model.width;
+  float* const query_room = scratch;
+  float* const weights = query_room + kPairBlock * model.query_width;
+  float* const hidden_room = weights + kPairBlock * model.padded_length;
+  float* const first = hidden_room + kPairBlock * width;
+  int64_t widest = width;
+  for (const PairLayer& layer : model.layers) {
+    widest = layer.outputs > widest ? layer.outputs : widest;
+  }
+  float* const second = first + kPairBlock * widest;
+  const float* const first_slope =
+      model.layers.empty() ? model.last_slope : model.layers[0].slope;
+
+  for (int64_t begin = 0; begin < items.n; begin += kPairBlock) {
+    const int64_t left = items.n - begin;
+    const int64_t rows = left < kPairBlock ? left : kPairBlock;
+    const float* const hidden = ToFloats(
+        items.type, items.hidden, begin * width, rows * width, hidden_room);
+    const auto start = [&](int64_t row, int64_t column) {
+      const Vector own = Load(hidden + row * width + column);
+      return model.user_hidden == nullptr
+                 ? own
+                 : own + Load(model.user_hidden + column);
+    };
+    const auto finish = [&](Vector x, int64_t column) {
+      return PRelu(x, first_slope + column);
+    };
+    if (model.query_width > 0) {
+      const float* const query =
+          ToFloats(items.type, items.query, begin * model.query_width,
+                   rows * model.query_width, query_room);
+      Multiply(
+          query, model.query_width, model.keys, model.query_width, weights,
+          model.padded_length, rows,
+          [&](int64_t, int64_t column) {
+            return Load(model.key_bias + column);
+          },
+          [](Vector x, int64_t) { return x; });
+      for (int64_t row = 0; row < rows; ++row) {
+        Softmax(weights + row * model.padded_length, model.padded_length);
+      }
+    }
+    Multiply(weights, model.padded_length, model.values,
+             model.query_width > 0 ? model.length : 0, first, width, rows,
+             start, finish);
+
+    float* from = first;
+    float* to = second;
+    int64_t inputs = width;
+    for (size_t i = 0; i < model.layers.size(); ++i) {
+      const PairLayer& layer = model.layers[i];
+      const float* const slope = i + 1 < model.layers.size()
+                                     ? model.layers[i + 1].slope
+                                     : model.last_slope;
+      Multiply(
+          from, inputs, layer.kernel, inputs, to, layer.outputs, rows,
+          [&](int64_t, int64_t column) { return Load(layer.bias + column); },
+          [&](Vector x, int64_t column) { return PRelu(x, slope + column); });
+      float* const swapped = from;
+      from = to;
+      to = swapped;
+      inputs = layer.outputs;
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      scores[begin + row] =
+          ScoreOne<InnerProduct>(model.out, from + row * inputs, inputs);
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernels kKernels;
+const Kernels kKernels = {
+    NANN_KERNELS_NAME, ScoreRows<L2>, ScoreRows<InnerProduct>,
+    ScoreCodesL2,      ScorePairs,
+};
+
+}  // namespace NANN_KERNELS_NAMESPACE
+}  // namespace nann

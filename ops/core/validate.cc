@@ -1,0 +1,70 @@
+#include "ops/core/validate.h"
+
+namespace nann {
+namespace {
+
+std::string TooSmall(const char* name, int64_t got) {
+  return std::string(name) + " is " + std::to_string(got) +
+         ", wanted at least 1";
+}
+
+std::string FindFault(const char* name, Span<const int32_t> rows,
+                      int64_t num_rows) {
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] >= num_rows) {
+      return std::string(name) + "[" + std::to_string(i) +
+             "] = " + std::to_string(rows[i]) + " is outside [0, " +
+             std::to_string(num_rows) + ")";
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string FindFault(const PaperPolicy& policy, int64_t num_levels) {
+  const int64_t wanted = num_levels + 1;
+  for (const auto* list : {&policy.widths, &policy.hops}) {
+    const char* const name = list == &policy.widths ? "widths" : "hops";
+    if (static_cast<int64_t>(list->size()) != wanted) {
+      return std::string(name) + " has " + std::to_string(list->size()) +
+             " entries, wanted " + std::to_string(wanted) +
+             ": one for each level and one for the entry points";
+    }
+    for (size_t i = 0; i < list->size(); ++i) {
+      if ((*list)[i] < 1) {
+        return std::string(name) + "[" + std::to_string(i) + "] is " +
+               std::to_string((*list)[i]) + ", wanted at least 1";
+      }
+    }
+  }
+  if (policy.hops.back() != 1) {
+    return "hops ends with " + std::to_string(policy.hops.back()) +
+           ", wanted 1: the entry points are scored once";
+  }
+  return "";
+}
+
+std::string FindFault(const BestFirstPolicy& policy) {
+  if (policy.ef < 1) return TooSmall("ef", policy.ef);
+  if (policy.width < 1) return TooSmall("width", policy.width);
+  if (policy.max_steps < 1) return TooSmall("max_steps", policy.max_steps);
+  if (policy.max_evaluations < 1) {
+    return TooSmall("max_evaluations", policy.max_evaluations);
+  }
+  return "";
+}
+
+std::string FindFault(const Query& query, int64_t num_rows) {
+  if (query.k < 1) return TooSmall("k", query.k);
+  std::string fault = FindFault("expand", query.expand, num_rows);
+  if (fault.empty()) {
+    fault = FindFault("only_score", query.only_score, num_rows);
+  }
+  if (fault.empty()) {
+    fault = FindFault("denied", query.filter.denied, num_rows);
+  }
+  return fault;
+}
+
+}  // namespace nann
