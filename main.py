@@ -17,6 +17,7 @@ JOBS = {
   "train": "records -> model/",
   "extract_feature": "model -> embeddings/",
   "build_index": "embeddings -> index/",
+  "tune": "cheapest search of a coverage -> search/settings.json",
   "test": "recall of the graph search -> metrics/test.json",
   "test_all": "recall of exact scoring -> metrics/test_all.json",
   "demo": "all of the above on synthetic data -> report.html",
@@ -36,6 +37,7 @@ _EXAMPLES = """\
   python main.py --job-type train --dataset-dir data --output-root output
   python main.py --job-type extract_feature --output-root output
   python main.py --job-type build_index --output-root output
+  python main.py --job-type tune --output-root output --target-coverage 0.975
   python main.py --job-type test --output-root output --topk-eval 50,200
       The same path, step by step, on your own log."""
 

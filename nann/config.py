@@ -210,6 +210,29 @@ class IndexSettings(Settings):
   hnsw_ef_construction: int = setting(
     40, "efConstruction: beam width while building.", minimum=1
   )
+  flat_neighbors: int = setting(
+    8,
+    "Nearest neighbors of an item in the graph of policy best_first.",
+    minimum=1,
+  )
+  flat_reversed: int = setting(
+    16,
+    "Policy best_first: an item is linked back to at most so many of those"
+    " that it is a nearest neighbor of.",
+    minimum=0,
+  )
+  flat_links: int = setting(
+    8,
+    "Policy best_first: M of the slim HNSW graph whose lowest level joins the"
+    " neighborhoods.",
+    minimum=2,
+  )
+  num_medoids: int = setting(
+    32,
+    "Policy best_first: items in the middle of clusters, scored beside the"
+    " history as a safety net.",
+    minimum=1,
+  )
   index_threads: int = setting(
     0,
     "Threads that build; 0: all cores. 1 makes the graph reproducible.",
@@ -225,8 +248,18 @@ class IndexSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class SearchSettings(Settings):
-  """How the graph is walked."""
+  """How items are found.
 
+  What job tune has written to search/settings.json is used instead of the
+  defaults; what is given at the command line stays as it is given.
+  """
+
+  search_mode: str = setting(
+    "auto",
+    "graph: walk the graph; scan: score every item; auto: whichever costs less,"
+    " by the size of the catalogue and of the filter.",
+    choices=("auto", "graph", "scan"),
+  )
   search_policy: str = setting(
     "best_first",
     "best_first: from the history's items, best items first; paper: level by"
@@ -259,6 +292,14 @@ class SearchSettings(Settings):
     "Policy best_first: most items a query may score.",
     minimum=1,
   )
+  exclude_history: bool = setting(
+    False, "Return no item that is in the user's history."
+  )
+  item_state_dtype: str = setting(
+    "float32",
+    "How the state of the items is kept in memory.",
+    choices=("float32", "float16", "bfloat16"),
+  )
 
   def check(self) -> None:
     if len(self.num_scoring_per_level) != len(self.top_k_per_level):
@@ -289,6 +330,15 @@ class EvaluationSettings(Settings):
     "test compares with exact scoring for as many users as fit into this"
     " number of scored pairs.",
     minimum=0,
+  )
+  target_coverage: float = setting(
+    0.975,
+    "tune: the mean share of the exact top k that the search shall return.",
+    above=0.0,
+    maximum=1.0,
+  )
+  num_tune_users: int = setting(
+    500, "tune: validation users to measure on, at most.", minimum=1
   )
   sweep: bool = setting(
     False, "test: also draw recall and coverage over a grid of settings."

@@ -72,6 +72,10 @@ class OutputPaths:
     return self.root / "index"
 
   @property
+  def search_settings(self) -> pathlib.Path:
+    return self.root / "search" / "settings.json"
+
+  @property
   def metrics(self) -> pathlib.Path:
     return self.root / "metrics"
 
@@ -82,6 +86,11 @@ class OutputPaths:
 
 MANIFEST = "manifest.json"
 SCORER_DESCRIPTION = "scorer.json"
+# The graph of policy best_first.
+GRAPH_VALUES = "graph_values.npy"
+GRAPH_ROW_SPLITS = "graph_row_splits.npy"
+MEDOIDS = "medoids.npy"
+# The levels of policy paper, under the original's names.
 ENTRY_POINTS = "enter_points.npy"
 
 

@@ -134,6 +134,33 @@ def sweep_curves(points: Sequence[Mapping[str, Any]], k: int) -> Figure:
   return figure
 
 
+def tuning_curve(
+  points: Sequence[Mapping[str, Any]], target_coverage: float, k: int
+) -> Figure:
+  """Draws coverage against the number of items scored.
+
+  Args:
+    points: Dicts with num_scored, coverage and coverage_p5.
+    target_coverage: What was asked for.
+    k: Answers that counted.
+  """
+  scored = [point["num_scored"] for point in points]
+  with plt.rc_context(_STYLE):
+    figure, axes = plt.subplots(figsize=(5, 3.2))
+    for key, color, label in (
+      ("coverage", _OURS, "mean"),
+      ("coverage_p5", _SECOND, "worst 5 % of users"),
+    ):
+      values = [point[key] for point in points]
+      axes.plot(scored, values, "o", color=color, label=label, markersize=4)
+    axes.axhline(target_coverage, color=_EXACT, linewidth=1, label="target")
+    axes.set_xscale("log")
+    axes.set_xlabel("items scored")
+    axes.set_ylabel(f"coverage@{k}")
+    axes.legend(frameon=False)
+  return figure
+
+
 def _front(
   costs: Sequence[float], values: Sequence[float]
 ) -> tuple[list[float], list[float]]:

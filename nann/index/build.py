@@ -1,7 +1,8 @@
 """Builds the HNSW graph with faiss or hnswlib and takes it out of them.
 
-The only module that imports these libraries. Distances are Euclidean: the graph
-says which items lie near each other, the scorer says which of them are liked.
+With `nearest` the only module that imports these libraries. Distances are
+Euclidean: the graph says which items lie near each other, the scorer says which
+of them are liked.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,12 +12,14 @@ import faiss
 import hnswlib
 import numpy as np
 
+from nann.index import flat, nearest
 from nann.index.graph import HnswGraph, Level
 
 Progress = Callable[[int], None]
 
 _ADD_ROWS = 20_000
 _EXTRACT_ROWS = 200_000
+_SLIM_EF_CONSTRUCTION = 40
 
 
 def build_hnsw(
@@ -83,18 +86,69 @@ def _build_faiss(
   seed: int,
   progress: Progress,
 ) -> HnswGraph:
+  index = _faiss_index(
+    embeddings, num_neighbors, ef_construction, num_threads, seed, progress
+  )
+  return graph_from_faiss(index, start_level)
+
+
+def _faiss_index(
+  embeddings: np.ndarray,
+  num_neighbors: int,
+  ef_construction: int,
+  num_threads: int,
+  seed: int,
+  progress: Progress,
+) -> faiss.IndexHNSWFlat:
   index: Any = faiss.IndexHNSWFlat(embeddings.shape[1], num_neighbors)
   index.hnsw.efConstruction = ef_construction
   # Not in the stubs that come with faiss.
   index.hnsw.rng = faiss.RandomGenerator(seed)  # type: ignore[attr-defined]
-  threads_before = faiss.omp_get_max_threads()
-  faiss.omp_set_num_threads(num_threads or threads_before)
-  try:
+
+  def add() -> None:
     for _, part in _parts(embeddings, progress):
       index.add(part)
-  finally:
-    faiss.omp_set_num_threads(threads_before)
-  return graph_from_faiss(index, start_level)
+
+  nearest.with_threads(num_threads, add)
+  return index
+
+
+def build_flat(
+  embeddings: np.ndarray,
+  num_nearest: int,
+  max_reversed: int,
+  num_links: int,
+  num_medoids: int,
+  num_threads: int,
+  seed: int,
+  progress: Progress = lambda rows: None,
+) -> flat.FlatGraph:
+  """Builds the graph of policy best_first; see `flat`.
+
+  Args:
+    embeddings: [I, D] float32, finite.
+    num_nearest: Nearest neighbors of each row.
+    max_reversed: Most rows a row is linked back to.
+    num_links: M of the slim HNSW graph.
+    num_medoids: Rows where walks may begin, at most.
+    num_threads: Threads; 0: all cores. With one the graph is reproducible.
+    seed: Seed of levels and medoids.
+    progress: Called with numbers of rows that add up to 2 I.
+  """
+  embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
+  index = _faiss_index(
+    embeddings, num_links, _SLIM_EF_CONSTRUCTION, num_threads, seed, progress
+  )
+  return flat.flat_graph(
+    nearest.neighbor_table(
+      embeddings, num_nearest, index, num_threads, progress
+    ),
+    graph_from_faiss(index, 1).levels[0],
+    nearest.with_threads(
+      num_threads, lambda: nearest.medoids(embeddings, num_medoids, seed)
+    ),
+    max_reversed,
+  )
 
 
 def graph_from_faiss(index: faiss.IndexHNSW, start_level: int) -> HnswGraph:

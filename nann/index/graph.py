@@ -86,8 +86,8 @@ class HnswGraph:
         f" {points.max()}"
       )
 
-  def num_unreachable(self) -> int:
-    """Returns how many rows no walk from the entry points ever meets."""
+  def reached(self) -> np.ndarray:
+    """Returns [I] bool: the rows that a walk from the entry points can meet."""
     reached = np.zeros(self.num_rows, dtype=bool)
     reached[self.entry_points] = True
     for level in reversed(self.levels):
@@ -96,4 +96,39 @@ class HnswGraph:
         found = level.neighbors_of(frontier)
         frontier = np.unique(found[~reached[found]])
         reached[frontier] = True
-    return int((~reached).sum())
+    return reached
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+  """Both graphs of a catalogue.
+
+  Attributes:
+    hnsw: What policy `paper` walks.
+    flat: What policy `best_first` walks: one level, whose entry points are the
+      medoids. None in an index of the original's.
+  """
+
+  hnsw: HnswGraph
+  flat: HnswGraph | None
+
+  @property
+  def num_rows(self) -> int:
+    return self.hnsw.num_rows
+
+  def check(self) -> None:
+    """Raises ValueError unless both can be walked and have the same rows."""
+    self.hnsw.check()
+    if self.flat is None:
+      return
+    self.flat.check()
+    if self.flat.num_rows != self.hnsw.num_rows:
+      raise ValueError(
+        f"the flat graph has {self.flat.num_rows:,} rows, the levels have"
+        f" {self.hnsw.num_rows:,}"
+      )
+
+  @property
+  def best_first(self) -> HnswGraph:
+    """The flat graph, or what comes nearest to it."""
+    return self.flat or self.hnsw

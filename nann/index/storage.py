@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from nann import files, manifest, paths
-from nann.index.graph import HnswGraph, Level
+from nann.index.graph import HnswGraph, Index, Level
 
 _JOB = "build_index"
 
 
 def save(
   folder: pathlib.Path,
-  graph: HnswGraph,
+  index: Index,
   parents: Mapping[str, str],
   facts: Mapping[str, Any],
 ) -> None:
@@ -22,23 +22,28 @@ def save(
 
   Args:
     folder: The folder.
-    graph: The graph.
+    index: The graphs.
     parents: Checksums of what it was built from.
     facts: Settings and findings of the build.
   """
   with files.folder_written_whole(folder) as temporary:
-    np.save(temporary / paths.ENTRY_POINTS, graph.entry_points)
-    for number, level in enumerate(graph.levels):
+    if index.flat is not None:
+      (level,) = index.flat.levels
+      np.save(temporary / paths.MEDOIDS, index.flat.entry_points)
+      np.save(temporary / paths.GRAPH_VALUES, level.values)
+      np.save(temporary / paths.GRAPH_ROW_SPLITS, level.row_splits)
+    np.save(temporary / paths.ENTRY_POINTS, index.hnsw.entry_points)
+    for number, level in enumerate(index.hnsw.levels):
       np.save(temporary / paths.neighbor_values(number), level.values)
       np.save(temporary / paths.neighbor_row_splits(number), level.row_splits)
     manifest.write_manifest(temporary, parents, facts)
 
 
-def load(folder: pathlib.Path) -> tuple[HnswGraph, dict[str, Any]]:
+def load(folder: pathlib.Path) -> tuple[Index, dict[str, Any]]:
   """Reads an index folder, ours or the original's (which has no manifest).
 
   Returns:
-    The graph, and the manifest: empty for the original's.
+    The graphs, and the manifest: empty for the original's.
 
   Raises:
     FileNotFoundError: A file is missing.
@@ -51,24 +56,38 @@ def load(folder: pathlib.Path) -> tuple[HnswGraph, dict[str, Any]]:
   levels: list[Level] = []
   while not levels or (folder / paths.neighbor_values(len(levels))).exists():
     number = len(levels)
-    values = files.load_array(folder / paths.neighbor_values(number), _JOB)
-    splits = files.load_array(folder / paths.neighbor_row_splits(number), _JOB)
-    for name, array in (("values", values), ("row_splits", splits)):
-      if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-          f"{folder}: level {number} {name} has shape {array.shape} and dtype"
-          f" {array.dtype}, wanted one row of integers"
-        )
     levels.append(
-      Level(
-        values.astype(np.int32, copy=False), splits.astype(np.int64, copy=False)
+      _load_level(
+        folder, paths.neighbor_values(number), paths.neighbor_row_splits(number)
       )
     )
-  graph = HnswGraph(tuple(levels), entry_points.astype(np.int32, copy=False))
+  hnsw = HnswGraph(tuple(levels), entry_points.astype(np.int32, copy=False))
+  flat = None
+  if (folder / paths.GRAPH_VALUES).exists():
+    medoids = files.load_array(folder / paths.MEDOIDS, _JOB)
+    level = _load_level(folder, paths.GRAPH_VALUES, paths.GRAPH_ROW_SPLITS)
+    flat = HnswGraph((level,), medoids.astype(np.int32, copy=False))
+  index = Index(hnsw, flat)
   try:
-    graph.check()
+    index.check()
   except ValueError as error:
     raise ValueError(
       f"{folder}: {error}; run --job-type {_JOB} again"
     ) from error
-  return graph, content
+  return index, content
+
+
+def _load_level(
+  folder: pathlib.Path, values_name: str, row_splits_name: str
+) -> Level:
+  values = files.load_array(folder / values_name, _JOB)
+  splits = files.load_array(folder / row_splits_name, _JOB)
+  for name, array in ((values_name, values), (row_splits_name, splits)):
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+      raise ValueError(
+        f"{folder / name} has shape {array.shape} and dtype {array.dtype},"
+        f" wanted one row of integers; run --job-type {_JOB} again"
+      )
+  return Level(
+    values.astype(np.int32, copy=False), splits.astype(np.int64, copy=False)
+  )

@@ -1,24 +1,32 @@
 """Loads what earlier jobs wrote, and refuses what does not fit together."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 
-from nann import config, files, manifest, model_store, paths
+from nann import config, console, files, manifest, model_store, paths
 from nann.data_provider import dataset
 from nann.index import storage
-from nann.index.graph import HnswGraph
+from nann.retrieval import answering, cost_model
+from nann.retrieval.items import ItemArrays
 from nann.retrieval.result import BestFirstPolicy, PaperPolicy, Policy
-from nann.retrieval.retriever import ItemArrays, Retriever
+from nann.retrieval.retriever import Retriever
 
 
 def load_retriever(
-  output: paths.OutputPaths, data: dataset.PreparedData, with_graph: bool
-) -> tuple[Retriever, HnswGraph | None]:
+  output: paths.OutputPaths,
+  data: dataset.PreparedData,
+  with_index: bool,
+  state_dtype: str = "float32",
+) -> Retriever:
   """Makes the retriever of an output folder.
 
   Args:
     output: The folder of the run.
     data: The data set it was trained on.
-    with_graph: Load the index too.
+    with_index: Load the index too.
+    state_dtype: How the state of the items is kept.
 
   Raises:
     FileNotFoundError: An artefact is missing.
@@ -26,16 +34,16 @@ def load_retriever(
   """
   model = model_store.load(output.model)
   items = load_items(output, data, model)
-  graph = None
-  if with_graph:
-    graph, content = storage.load(output.index)
+  index = None
+  if with_index:
+    index, content = storage.load(output.index)
     if content:
       embeddings = output.item_embeddings
       manifest.check_parent(
         content, embeddings.name, embeddings, output.index, "build_index"
       )
   category_table = data.catalogue.category_table()
-  return Retriever(model.scorer, items, graph, category_table), graph
+  return Retriever(model.scorer, items, index, category_table, state_dtype)
 
 
 def load_items(
@@ -69,16 +77,91 @@ def load_items(
   return ItemArrays(item_ids, table[item_ids].astype(np.int64), embeddings)
 
 
-def search_policy(settings: config.SearchSettings, graph: HnswGraph) -> Policy:
-  """Returns the policy that the settings ask for, fit for the graph."""
-  if settings.search_policy == "paper":
-    policy = PaperPolicy(
-      settings.top_k_per_level, settings.num_scoring_per_level
-    )
-    return policy.for_start_level(graph.start_level)
-  return BestFirstPolicy(
-    settings.ef,
-    settings.search_width,
-    settings.max_search_steps,
-    settings.max_evaluations,
+def search_plan(
+  search: config.SearchSettings,
+  output: paths.OutputPaths,
+  start_level: int,
+  k: int,
+) -> answering.Plan:
+  """Returns how to search: as asked for, else as tuned, else by default.
+
+  Args:
+    search: The settings.
+    output: The folder of the run, with search/settings.json if it was tuned.
+    start_level: Of the graph of policy paper.
+    k: K.
+  """
+  tuned = tuned_settings(output)
+  cost = cost_model.untuned(search.ef, k)
+  if tuned is not None and tuned["search_policy"] == search.search_policy:
+    search = _with_tuned(search, tuned["settings"])
+    cost = cost_model.CostModel(tuned["num_scored"])
+  return answering.Plan(
+    search.search_mode,
+    search_policy(search, start_level),
+    cost,
+    search.exclude_history,
   )
+
+
+def tuned_settings(output: paths.OutputPaths) -> dict[str, Any] | None:
+  """Reads search/settings.json; None without one that fits the index."""
+  if not output.search_settings.exists():
+    return None
+  tuned: dict[str, Any] = files.load_json(output.search_settings, "tune")
+  if tuned["parents"] != search_parents(output):
+    console.warn(
+      f"{output.search_settings} was tuned for another model or index and is"
+      " not used; run --job-type tune again"
+    )
+    return None
+  return tuned
+
+
+def search_parents(output: paths.OutputPaths) -> dict[str, str]:
+  """Returns checksums of what search settings were tuned for."""
+  return {
+    path.name: files.checksum(path)
+    for path in (output.item_embeddings, output.index / paths.ENTRY_POINTS)
+  }
+
+
+def _with_tuned(
+  search: config.SearchSettings, tuned: dict[str, Any]
+) -> config.SearchSettings:
+  """Replaces settings that are at their default by tuned ones."""
+  changed: dict[str, Any] = {}
+  for field in dataclasses.fields(search):
+    is_default = getattr(search, field.name) == field.default
+    if field.name in tuned and is_default:
+      value = tuned[field.name]
+      changed[field.name] = tuple(value) if isinstance(value, list) else value
+  return dataclasses.replace(search, **changed)
+
+
+def search_policy(search: config.SearchSettings, start_level: int) -> Policy:
+  """Returns the policy that the settings ask for, fit for the graph."""
+  if search.search_policy == "paper":
+    policy = PaperPolicy(search.top_k_per_level, search.num_scoring_per_level)
+    return policy.for_start_level(start_level)
+  return BestFirstPolicy(
+    search.ef,
+    search.search_width,
+    search.max_search_steps,
+    search.max_evaluations,
+  )
+
+
+def policy_settings(policy: Policy) -> dict[str, Any]:
+  """Returns a policy by the names of the settings."""
+  if isinstance(policy, PaperPolicy):
+    return {
+      "top_k_per_level": policy.widths,
+      "num_scoring_per_level": policy.hops,
+    }
+  return {
+    "ef": policy.ef,
+    "search_width": policy.width,
+    "max_search_steps": policy.max_steps,
+    "max_evaluations": policy.max_evaluations,
+  }

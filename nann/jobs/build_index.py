@@ -1,4 +1,4 @@
-"""Job build_index: embeddings/ -> index/."""
+"""Job build_index: embeddings/ -> index/, the graphs of both policies."""
 
 import dataclasses
 import pathlib
@@ -9,6 +9,7 @@ import numpy as np
 from nann import config, console, files, manifest, paths
 from nann.index import build as builders
 from nann.index import storage
+from nann.index.graph import HnswGraph, Index
 
 
 def run(settings: config.Config) -> None:
@@ -39,7 +40,7 @@ def build(
   embeddings = np.asarray(files.load_array(embeddings_path, "extract_feature"))
   begin = time.monotonic()
   with console.progress(len(embeddings), "item", settings.builder) as bar:
-    graph = builders.build_hnsw(
+    hnsw = builders.build_hnsw(
       embeddings,
       settings.builder,
       settings.hnsw_num_neighbors,
@@ -49,36 +50,66 @@ def build(
       seed,
       bar.update,
     )
-  seconds = time.monotonic() - begin
-  if graph.start_level < settings.hnsw_start_level:
-    console.warn(
-      f"no item is on level {settings.hnsw_start_level}: the search starts at"
-      f" level {graph.start_level}"
+  hnsw_seconds = time.monotonic() - begin
+  begin = time.monotonic()
+  with console.progress(2 * len(embeddings), "item", "flat graph") as bar:
+    flat, num_islands = builders.build_flat(
+      embeddings,
+      settings.flat_neighbors,
+      settings.flat_reversed,
+      settings.flat_links,
+      settings.num_medoids,
+      settings.index_threads,
+      seed,
+      bar.update,
     )
-  num_unreachable = graph.num_unreachable()
-  if num_unreachable:
-    share = num_unreachable / graph.num_rows
-    console.warn(
-      f"{num_unreachable:,} of {graph.num_rows:,} items ({share:.2%}) cannot"
-      " be reached from the entry points; a larger --hnsw-ef-construction or"
-      " --hnsw-num-neighbors connects more"
-    )
+  flat_seconds = time.monotonic() - begin
+  num_unreachable = int((~hnsw.reached()).sum())
+  _warn(hnsw, num_unreachable, settings)
   storage.save(
     index_folder,
-    graph,
+    Index(hnsw, flat),
     parents={embeddings_path.name: files.checksum(embeddings_path)},
     facts={
       **dataclasses.asdict(settings),
       "seed": seed,
-      "num_items": graph.num_rows,
-      "start_level": graph.start_level,
-      "num_entry_points": len(graph.entry_points),
+      "num_items": hnsw.num_rows,
+      "start_level": hnsw.start_level,
+      "num_entry_points": len(hnsw.entry_points),
       "num_unreachable": num_unreachable,
+      "num_medoids": len(flat.entry_points),
+      "num_islands": num_islands,
     },
   )
-  degree = len(graph.levels[0].values) / graph.num_rows
   console.say(
-    f"{graph.num_rows:,} items, {len(graph.entry_points):,} entry points on"
-    f" level {graph.start_level}, mean degree {degree:.1f}, built in"
-    f" {seconds:.1f} s -> {index_folder}"
+    f"paper: {len(hnsw.entry_points):,} entry points on level"
+    f" {hnsw.start_level}, mean degree {_mean_degree(hnsw):.1f}, built in"
+    f" {hnsw_seconds:.1f} s"
   )
+  console.say(
+    f"best_first: {len(flat.entry_points):,} medoids, mean degree"
+    f" {_mean_degree(flat):.1f}, {num_islands:,} islands joined, built in"
+    f" {flat_seconds:.1f} s"
+  )
+  console.say(f"{hnsw.num_rows:,} items -> {index_folder}")
+
+
+def _warn(
+  hnsw: HnswGraph, num_unreachable: int, settings: config.IndexSettings
+) -> None:
+  if hnsw.start_level < settings.hnsw_start_level:
+    console.warn(
+      f"no item is on level {settings.hnsw_start_level}: policy paper starts"
+      f" at level {hnsw.start_level}"
+    )
+  if num_unreachable:
+    share = num_unreachable / hnsw.num_rows
+    console.warn(
+      f"{num_unreachable:,} of {hnsw.num_rows:,} items ({share:.2%}) cannot"
+      " be reached from the entry points of policy paper; a larger"
+      " --hnsw-ef-construction or --hnsw-num-neighbors connects more"
+    )
+
+
+def _mean_degree(graph: HnswGraph) -> float:
+  return len(graph.levels[0].values) / graph.num_rows

@@ -20,6 +20,7 @@ from nann.jobs import (
   test,
   train,
 )
+from nann.retrieval import answering
 from nann.retrieval import result as results
 
 _NUM_STORIES = 5
@@ -83,12 +84,12 @@ def _write_report(settings: config.Config, output: paths.OutputPaths) -> None:
 
 def _stories(settings: config.Config) -> list[report.UserStory]:
   """Returns the first test users with what the search finds for them."""
-  bench = measuring.set_up(settings, with_graph=True)
-  assert bench.policy is not None
+  bench = measuring.set_up(settings, with_index=True)
+  assert bench.plan is not None
   held_out = bench.held_out.first(_NUM_STORIES)
   k = max(measuring.clamped(settings.evaluation.topk_eval, bench.num_items))
   answers = results.concatenate(
-    list(bench.retriever.search(held_out.histories, bench.policy, k))
+    list(answering.answer(bench.retriever, bench.plan, held_out.histories, k))
   )
   return [
     report.UserStory(

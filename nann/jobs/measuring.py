@@ -11,7 +11,7 @@ import numpy as np
 from nann import config, console, files, paths
 from nann.data_provider import dataset
 from nann.jobs import artefacts
-from nann.retrieval import brute_force, evaluation
+from nann.retrieval import answering, brute_force, evaluation
 from nann.retrieval import result as results
 from nann.retrieval.baselines import Baselines
 from nann.retrieval.retriever import Retriever
@@ -33,14 +33,14 @@ class Bench:
     data: The data set.
     held_out: The test users that are used.
     retriever: Scorer, items and (for test) graph.
-    policy: The search policy; None without a graph.
+    plan: How to search; None without an index.
   """
 
   output: paths.OutputPaths
   data: dataset.PreparedData
   held_out: dataset.HeldOut
   retriever: Retriever
-  policy: results.Policy | None
+  plan: answering.Plan | None
 
   @property
   def num_items(self) -> int:
@@ -50,19 +50,31 @@ class Bench:
     return evaluation.to_item_ids(rows, self.retriever.items.item_ids)
 
 
-def set_up(settings: config.Config, with_graph: bool) -> Bench:
-  """Loads everything a measurement needs."""
+def set_up(
+  settings: config.Config, with_index: bool, split: str = "test"
+) -> Bench:
+  """Loads everything a measurement needs.
+
+  Args:
+    settings: All settings.
+    with_index: Load the graphs too.
+    split: Whose users to measure on: test or validate.
+  """
   output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
   data = dataset.load(pathlib.Path(settings.paths.dataset_dir))
-  retriever, graph = artefacts.load_retriever(output, data, with_graph)
-  held_out = data.held_out("test")
+  retriever = artefacts.load_retriever(
+    output, data, with_index, settings.search.item_state_dtype
+  )
+  held_out = data.held_out(split)
   asked = settings.evaluation.num_test_batch
-  if len(held_out) < asked:
+  if split == "test" and len(held_out) < asked:
     console.warn(f"{len(held_out):,} test users are there, not {asked:,}")
-  policy = None
-  if graph is not None:
-    policy = artefacts.search_policy(settings.search, graph)
-  return Bench(output, data, held_out.first(asked), retriever, policy)
+  plan = None
+  if retriever.index is not None:
+    k = max(clamped(settings.evaluation.topk_eval, len(retriever.items)))
+    start_level = retriever.index.hnsw.start_level
+    plan = artefacts.search_plan(settings.search, output, start_level, k)
+  return Bench(output, data, held_out.first(asked), retriever, plan)
 
 
 def clamped(topk_eval: Sequence[int], num_items: int) -> list[int]:

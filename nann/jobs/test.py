@@ -8,7 +8,7 @@ import numpy as np
 
 from nann import config, console, files, pictures
 from nann.jobs import measuring
-from nann.retrieval import evaluation, metrics
+from nann.retrieval import answering, evaluation, metrics
 from nann.retrieval import result as results
 
 _LATENCY_USERS = 100
@@ -17,10 +17,11 @@ _SWEEP_USERS = 200
 
 def run(settings: config.Config) -> None:
   """Runs the job."""
-  bench = measuring.set_up(settings, with_graph=True)
-  assert bench.policy is not None
+  bench = measuring.set_up(settings, with_index=True)
+  assert bench.plan is not None
   ks = measuring.clamped(settings.evaluation.topk_eval, bench.num_items)
-  search = _search(bench, bench.policy, max(ks))
+  search = _search(bench, bench.plan, max(ks))
+  method = _method(bench, bench.plan)
   histories = bench.held_out.histories
   # Traces the search, so that no timing contains it.
   for _ in search(histories[:1], lambda users: None):
@@ -29,15 +30,16 @@ def run(settings: config.Config) -> None:
   report: dict[str, Any] = {
     "num_users": len(bench.held_out),
     "num_items": bench.num_items,
+    "method": method,
     "policy": settings.search.search_policy,
-    "settings": dataclasses.asdict(bench.policy),
+    "settings": dataclasses.asdict(bench.plan.policy),
     "latency_ms": {
       "batched": batched_ms,
       **measuring.single_latency(search, histories[:_LATENCY_USERS]),
     },
     "num_scored": metrics.evaluations(found.num_scored, bench.num_items),
   }
-  name = f"NANN, {settings.search.search_policy}"
+  name = f"NANN, {method}"
   answers = {name: bench.to_item_ids(found.rows)}
   num_exact = min(
     len(bench.held_out), settings.evaluation.max_exact_pairs // bench.num_items
@@ -76,13 +78,21 @@ def run(settings: config.Config) -> None:
   console.say(f"results in {bench.output.metrics / 'test.json'}")
 
 
+def _method(bench: measuring.Bench, plan: answering.Plan) -> str:
+  """Returns what answers the queries, in a word."""
+  if answering.uses_scan(plan, bench.num_items, 1, None)[0]:
+    return "scan"
+  is_paper = isinstance(plan.policy, results.PaperPolicy)
+  return "paper" if is_paper else "best_first"
+
+
 def _search(
-  bench: measuring.Bench, policy: results.Policy, k: int
+  bench: measuring.Bench, plan: answering.Plan, k: int
 ) -> measuring.Search:
   def search(
     histories: np.ndarray, progress: Callable[[int], Any]
   ) -> Iterator[results.SearchResult]:
-    return bench.retriever.search(histories, policy, k, progress)
+    return answering.answer(bench.retriever, plan, histories, k, progress)
 
   return search
 
@@ -168,7 +178,8 @@ def _sweep_policies(
           int(ef * k), width, search.max_search_steps, search.max_evaluations
         ),
       )
-  start_level = bench.retriever.start_level
+  assert bench.retriever.index is not None
+  start_level = bench.retriever.index.hnsw.start_level
   for scale in (0.25, 0.5, 1.0, 2.0):
     for hops in (1, 2, 3, 5):
       widths = [max(1, int(scale * w)) for w in search.top_k_per_level]

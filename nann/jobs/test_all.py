@@ -6,7 +6,7 @@ from nann.jobs import measuring
 
 def run(settings: config.Config) -> None:
   """Runs the job."""
-  bench = measuring.set_up(settings, with_graph=False)
+  bench = measuring.set_up(settings, with_index=False)
   ks = measuring.clamped(settings.evaluation.topk_eval, bench.num_items)
   item_ids = measuring.exact_answers(bench, len(bench.held_out), max(ks))
   answers = {"exact scoring": item_ids}

@@ -5,54 +5,25 @@ TensorFlow Serving without our op. Ragged things (frontiers, candidates) are
 padded to the longest of the batch with row -1.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from nann.index.graph import HnswGraph
+from nann.ops import Found
 from nann.retrieval.result import BestFirstPolicy, PaperPolicy
+from nann.retrieval.tensors import GraphTensors, Score
 
 _NO_ROW = -1
 # Sorts behind every row.
 _LAST_ROW = np.iinfo(np.int32).max
 _NO_SCORE = -np.inf
 
-# (user_state, item_state nest [B, N, *]) -> [B, N] float32.
-Score = Callable[[Any, Any], tf.Tensor]
-
-
-class GraphTensors(NamedTuple):
-  """An `HnswGraph` as tensors: levels of (values int32, row_splits int64)."""
-
-  levels: tuple[tuple[tf.Tensor, tf.Tensor], ...]
-  entry_points: tf.Tensor
-
-
-class Found(NamedTuple):
-  """As `result.SearchResult`, in tensors."""
-
-  rows: tf.Tensor
-  scores: tf.Tensor
-  num_scored: tf.Tensor
-
 
 class _Beam(NamedTuple):
   rows: tf.Tensor  # [B, W] int32, best first, padded with -1.
   scores: tf.Tensor  # [B, W] float32.
   expanded: tf.Tensor  # [B, W] bool.
-
-
-def graph_tensors(graph: HnswGraph) -> GraphTensors:
-  """Makes tensors of a graph."""
-  return GraphTensors(
-    tuple(
-      (tf.constant(level.values), tf.constant(level.row_splits))
-      for level in graph.levels
-    ),
-    tf.constant(graph.entry_points),
-  )
 
 
 class _Evaluator:

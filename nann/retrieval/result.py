@@ -81,9 +81,16 @@ class SearchResult:
 
 
 def concatenate(results: Sequence[SearchResult]) -> SearchResult:
-  """Joins the answers of several batches."""
+  """Joins the answers of several batches; fills up missing steps with 0."""
+  num_steps = max(result.num_scored.shape[1] for result in results)
+  counts = [
+    np.pad(
+      result.num_scored, [(0, 0), (0, num_steps - result.num_scored.shape[1])]
+    )
+    for result in results
+  ]
   return SearchResult(
     np.concatenate([result.rows for result in results]),
     np.concatenate([result.scores for result in results]),
-    np.concatenate([result.num_scored for result in results]),
+    np.concatenate(counts),
   )

@@ -1,96 +1,79 @@
-"""A trained scorer, its items and their graph, ready to answer.
+"""A trained scorer, its items and their graphs, ready to answer.
 
 This is what evaluation measures and what an export freezes: the user's part
 runs once for a request, the items' states are computed once for all, and the
 search calls only the pair part.
 """
 
-import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nann.index.graph import HnswGraph
-from nann.model.scorer import History, Items, Scorer
-from nann.retrieval import beam_search, reference
+from nann import ops
+from nann.index.graph import Index
+from nann.model.layers import Phase
+from nann.model.scorer import History, Items, Scorer, ScoringParts
+from nann.retrieval import beam_search, fused
+from nann.retrieval.items import ItemArrays, entry_table
 from nann.retrieval.result import Policy, SearchResult
+from nann.retrieval.tensors import (
+  GraphTensors,
+  PolicyTensors,
+  graph_tensors,
+  policy_tensors,
+)
 
 _STATE_ROWS = 16384
-# The visited table of a batch: [B, I] bool.
-_VISITED_BYTES = 64 << 20
-_MAX_BATCH = 32
+# The searches of a batch run in parallel, as many as there are processors.
+_BATCH_USERS = 64
 
 Progress = Callable[[int], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class ItemArrays:
-  """The items in the order of the graph's rows.
-
-  Attributes:
-    item_ids: [I] int64; row r holds item item_ids[r].
-    category_ids: [I] int64.
-    embeddings: [I, D] float32.
-  """
-
-  item_ids: np.ndarray
-  category_ids: np.ndarray
-  embeddings: np.ndarray
-
-  def __len__(self) -> int:
-    return len(self.item_ids)
-
-  def rows_of(self, item_ids: np.ndarray) -> np.ndarray:
-    """Returns int32 rows of item ids of any shape, -1 where there is none."""
-    size = max(int(self.item_ids.max()), int(item_ids.max(initial=0))) + 1
-    table = np.full(size, -1, dtype=np.int32)
-    table[self.item_ids] = np.arange(len(self.item_ids), dtype=np.int32)
-    table[0] = -1
-    rows: np.ndarray = table[np.maximum(item_ids, 0)]
-    return rows
-
-
 class Retriever:
-  """Answers queries by search or by exact scan."""
+  """Answers queries by search; `brute_force` answers by exact scan."""
 
   def __init__(
     self,
     scorer: Scorer,
     items: ItemArrays,
-    graph: HnswGraph | None,
+    index: Index | None,
     category_table: np.ndarray,
+    state_dtype: str = "float32",
   ) -> None:
     """Computes the items' states.
 
     Args:
       scorer: The trained scorer.
       items: All items, in the order of the graph's rows.
-      graph: What `search` walks; None if only the exact scan is wanted.
+      index: What `search` walks; None if only the exact scan is wanted.
       category_table: [n] int32, category by item id, 0 for unknown ids.
+      state_dtype: float32, float16 or bfloat16: how the items' states are kept.
 
     Raises:
-      ValueError: The graph was built for another number of items.
+      ValueError: The index was built for another number of items.
     """
-    if graph is not None and graph.num_rows != len(items):
+    if index is not None and index.num_rows != len(items):
       raise ValueError(
-        f"index was built for {graph.num_rows:,} items, embeddings hold"
+        f"index was built for {index.num_rows:,} items, embeddings hold"
         f" {len(items):,}; run --job-type build_index again"
       )
     self.items = items
-    self._scorer = scorer
-    self._parts = scorer.parts()
-    self._category_table = tf.constant(category_table, tf.int64)
-    self._graph = None if graph is None else reference.graph_tensors(graph)
-    self.start_level = graph.start_level if graph else 0
-    self._item_state = self._compute_item_state()
+    self.index = index
+    self.scorer = scorer
+    self.parts = _parts(scorer, tf.as_dtype(state_dtype))
+    self.category_table = np.asarray(category_table, np.int64)
+    self._categories = tf.constant(self.category_table)
+    self.item_state = self._compute_item_state()
     self._search_functions: dict[Any, Any] = {}
 
   def _compute_item_state(self) -> Any:
     @tf.function(reduce_retracing=True)
     def state(items: Items, embeddings: tf.Tensor) -> Any:
-      return self._parts.item_state(items, embeddings)
+      return self.parts.item_state(items, embeddings)
 
     parts = []
     for begin in range(0, len(self.items), _STATE_ROWS):
@@ -110,19 +93,27 @@ class Retriever:
     Args:
       histories: [B, L] int64 item ids, oldest first, padded with 0.
     """
-    history = History(histories, tf.gather(self._category_table, histories))
-    embedding = self._scorer.history_embedding(history)
-    return self._parts.user_state(history, embedding)
+    history = History(histories, tf.gather(self._categories, histories))
+    embedding = self.scorer.history_embedding(history)
+    return self.parts.user_state(history, embedding)
 
   @tf.function(reduce_retracing=True)
-  def score_rows(
+  def score_range(
     self, user_state: Any, begin: tf.Tensor, end: tf.Tensor
   ) -> Any:
     """Returns [B, end - begin] float32 scores of a range of rows."""
     items = tf.nest.map_structure(
-      lambda state: state[None, begin:end], self._item_state
+      lambda state: state[None, begin:end], self.item_state
     )
-    return self._parts.score(user_state, items)
+    return self.parts.score(user_state, items)
+
+  @tf.function(reduce_retracing=True)
+  def score_rows(self, user_state: Any, rows: tf.Tensor) -> Any:
+    """Returns [B, n] float32 scores of some rows, [n] int32."""
+    items = tf.nest.map_structure(
+      lambda state: tf.gather(state, rows)[None], self.item_state
+    )
+    return self.parts.score(user_state, items)
 
   def search(
     self,
@@ -130,51 +121,191 @@ class Retriever:
     policy: Policy,
     k: int,
     progress: Progress = lambda users: None,
+    allowed: np.ndarray | None = None,
+    exclude_history: bool = False,
   ) -> Iterator[SearchResult]:
     """Searches the graph for many users, a batch at a time.
+
+    A user without a usable history gets, under policy best_first and without a
+    filter, the exact answer for no history, which is the same for all of them.
 
     Args:
       histories: [n, L] int64 item ids.
       policy: How to walk; its levels fit the graph.
       k: Results per user.
       progress: Called with the number of users of each batch.
+      allowed: [n, (I + 7) / 8] uint8, bits of the rows that may be returned
+        (np.packbits with bitorder "little"); None: all.
+      exclude_history: Return no item of the history.
     """
-    assert self._graph is not None
-    batch_size = max(1, min(_MAX_BATCH, _VISITED_BYTES // len(self.items)))
-    run = self._search_function(policy, k)
-    for begin in range(0, len(histories), batch_size):
-      part = histories[begin : begin + batch_size]
-      found = run(tf.constant(part), tf.constant(self._entries(part)))
-      progress(len(part))
+    parameters = policy_tensors(policy)
+    run = self._search_function(
+      parameters, allowed is not None, exclude_history
+    )
+    for begin in range(0, len(histories), _BATCH_USERS):
+      part = slice(begin, begin + _BATCH_USERS)
+      bits = None if allowed is None else tf.constant(allowed[part], tf.uint8)
+      found = run(
+        tf.constant(histories[part], tf.int64), parameters, tf.constant(k), bits
+      )
+      progress(len(histories[part]))
       yield SearchResult(*(tensor.numpy() for tensor in found))
 
-  def _entries(self, histories: np.ndarray) -> np.ndarray:
-    """Returns [B, L] int32 rows of the history, the newest first."""
-    return self.items.rows_of(histories[:, ::-1])
+  def _search_function(
+    self, policy: PolicyTensors, has_allowed: bool, exclude_history: bool
+  ) -> Any:
+    key = (policy.limits is None, has_allowed, exclude_history)
+    if key not in self._search_functions:
 
-  def _search_function(self, policy: Policy, k: int) -> Any:
-    if (policy, k) not in self._search_functions:
+      def run(
+        histories: tf.Tensor,
+        policy: PolicyTensors,
+        k: tf.Tensor,
+        allowed: tf.Tensor | None,
+      ) -> ops.Found:
+        return self.found(histories, policy, k, allowed, exclude_history)
 
-      @tf.function(
-        input_signature=[
-          tf.TensorSpec([None, None], tf.int64),
-          tf.TensorSpec([None, None], tf.int32),
+      self._search_functions[key] = tf.function(run, reduce_retracing=True)
+    return self._search_functions[key]
+
+  def found(
+    self,
+    histories: tf.Tensor,
+    policy: PolicyTensors,
+    k: tf.Tensor | int,
+    allowed: tf.Tensor | None = None,
+    exclude_history: bool = False,
+  ) -> ops.Found:
+    """Returns the answers in tensors: what `search` traces and exports freeze.
+
+    Args:
+      histories: [B, L] int64 item ids.
+      policy: How to walk.
+      k: Scalar, results per user.
+      allowed: [B, (I + 7) / 8] uint8 bits, or None: all.
+      exclude_history: Return no item of the history.
+    """
+    is_paper = policy.limits is None
+    graph = self._hnsw_tensors if is_paper else self._best_first_tensors
+    user_state = self.user_state(histories)
+    if is_paper:
+      expand = only_score = tf.zeros_like(histories[:, :0], tf.int32)
+    else:
+      # The newest come first: they are scored if the limit cuts some off.
+      expand = _look_up(self._entry_table, histories)[:, ::-1]
+      only_score = tf.tile(
+        graph.entry_points[None], [tf.shape(histories)[0], 1]
+      )
+    is_filtered = allowed is not None or exclude_history
+    knows_answer = None
+    if not is_paper and not is_filtered:
+      knows_answer = tf.reduce_all(expand < 0, axis=1, keepdims=True)
+      only_score = tf.where(knows_answer, -1, only_score)
+    found = beam_search.beam_search(
+      graph,
+      self.parts.score,
+      user_state,
+      self.item_state,
+      expand,
+      only_score,
+      policy,
+      k,
+      allowed,
+      _look_up(self._row_table, histories) if exclude_history else None,
+    )
+    if knows_answer is None:
+      return found
+    rows, scores = self._answer_without_history
+    missing = [[0, tf.maximum(k - len(self.items), 0)]]
+    rows = tf.pad(rows[:k], missing, constant_values=-1)
+    scores = tf.pad(scores[:k], missing, constant_values=-np.inf)
+    return found._replace(
+      rows=tf.where(knows_answer, rows, found.rows),
+      scores=tf.where(knows_answer, scores, found.scores),
+    )
+
+  @functools.cached_property
+  def _hnsw_tensors(self) -> GraphTensors:
+    assert self.index is not None
+    with tf.init_scope():
+      return graph_tensors(self.index.hnsw)
+
+  @functools.cached_property
+  def _best_first_tensors(self) -> GraphTensors:
+    assert self.index is not None
+    with tf.init_scope():
+      return graph_tensors(self.index.best_first)
+
+  @functools.cached_property
+  def _row_table(self) -> tf.Tensor:
+    with tf.init_scope():
+      return tf.constant(self.items.row_table(len(self.category_table)))
+
+  @functools.cached_property
+  def _entry_table(self) -> tf.Tensor:
+    """Rows by item id; an item that is not in the graph: its nearest row."""
+    with tf.init_scope():
+      rows = self.items.row_table(len(self.category_table))
+      missing = np.flatnonzero((rows < 0) & (self.category_table > 0))
+      embeddings = self.scorer.item_embedding(
+        Items(tf.constant(missing), tf.constant(self.category_table[missing])),
+        Phase.INFERENCE,
+      )
+      return tf.constant(
+        entry_table(rows, missing, embeddings.numpy(), self.items)
+      )
+
+  @functools.cached_property
+  def _answer_without_history(self) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rows and scores [I] for an empty history, best first."""
+    with tf.init_scope():
+      user_state = self.user_state(tf.zeros([1, 1], tf.int64))
+      number = len(self.items)
+      scores = np.concatenate(
+        [
+          self.score_range(
+            user_state,
+            tf.constant(begin),
+            tf.constant(min(begin + _STATE_ROWS, number)),
+          ).numpy()[0]
+          for begin in range(0, number, _STATE_ROWS)
         ]
       )
-      def run(histories: tf.Tensor, entries: tf.Tensor) -> reference.Found:
-        assert self._graph is not None
-        no_history = tf.reduce_all(entries < 0, axis=1, keepdims=True)
-        fallback = tf.where(no_history, self._graph.entry_points[None], -1)
-        return beam_search.beam_search(
-          self._graph,
-          self._parts.score,
-          self.user_state(histories),
-          self._item_state,
-          entries,
-          fallback,
-          policy,
-          k,
-        )
+      best = np.lexsort((np.arange(number), -scores)).astype(np.int32)
+      return tf.constant(best), tf.constant(scores[best])
 
-      self._search_functions[policy, k] = run
-    return self._search_functions[policy, k]
+
+def _look_up(table: tf.Tensor, item_ids: tf.Tensor) -> tf.Tensor:
+  """Returns int32 rows of item ids, -1 for those beyond the table."""
+  inside = (item_ids >= 0) & (item_ids < tf.shape(table, tf.int64)[0])
+  rows = tf.gather(table, tf.where(inside, item_ids, 0))
+  return tf.where(inside, rows, -1)
+
+
+def _parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
+  """Returns the scorer's parts, with the items' states kept in some dtype."""
+  parts = scorer.parts()
+  is_fused = fused.can_fuse(parts)
+  if is_fused:
+    parts = fused.fuse(parts)
+
+  def item_state(items: Items | None, embedding: tf.Tensor) -> Any:
+    state = parts.item_state(items, embedding)
+    return tf.nest.map_structure(_cast_to(dtype), state)
+
+  def score(user_state: Any, state: Any) -> tf.Tensor:
+    # The fused op reads every dtype as it is.
+    if not is_fused:
+      state = tf.nest.map_structure(_cast_to(tf.float32), state)
+    return parts.score(user_state, state)
+
+  return parts._replace(item_state=item_state, score=score)
+
+
+def _cast_to(dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
+  """Returns what casts floating tensors and leaves ids as they are."""
+
+  def cast(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
+
+  return cast

@@ -50,6 +50,7 @@ void BeamSearch::Start(const GraphView& graph, const PaperPolicy& policy,
   level_ = static_cast<int>(graph.levels.size());
   hops_left_ = 1;
   beam_.Reset(policy.widths[level_]);
+  answers_.Reset(std::min<int64_t>(query.k, policy.widths[0]));
   candidates_.assign(graph.entry_points.begin(), graph.entry_points.end());
   for (const int32_t row : candidates_) Fetch(row);
 }

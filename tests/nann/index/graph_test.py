@@ -7,7 +7,7 @@ import pytest
 
 from nann import files, paths
 from nann.index import build, storage
-from nann.index.graph import HnswGraph, Level
+from nann.index.graph import HnswGraph, Index, Level
 
 
 def vectors(number: int, width: int = 8, seed: int = 0) -> np.ndarray:
@@ -137,10 +137,10 @@ def test_bad_embeddings_are_refused(
     build.build_hnsw(embeddings, "faiss", 4, 40, 2, 1, 0)
 
 
-def test_unreachable_rows_are_counted() -> None:
+def test_unreachable_rows_are_found() -> None:
   # 0 -> 1 -> 2; 3 and 4 know each other only.
   graph = HnswGraph((level([1], [2], [], [4], [3]),), np.array([0], np.int32))
-  assert graph.num_unreachable() == 2
+  assert graph.reached().tolist() == [True, True, True, False, False]
 
 
 def test_neighbors_of_several_rows_follow_each_other() -> None:
@@ -149,7 +149,9 @@ def test_neighbors_of_several_rows_follow_each_other() -> None:
   assert lists.neighbors_of(np.array([], dtype=int)).tolist() == []
 
 
-GOOD = HnswGraph((level([1], [0, 2], [1]),), np.array([0], np.int32))
+HNSW = HnswGraph((level([1], [0, 2], [1]),), np.array([0], np.int32))
+FLAT = HnswGraph((level([2], [0, 2], [0, 1]),), np.array([1], np.int32))
+GOOD = Index(HNSW, FLAT)
 
 
 @pytest.fixture
@@ -159,19 +161,23 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_saved_graph_comes_back(folder: pathlib.Path) -> None:
-  graph, content = storage.load(folder)
-  np.testing.assert_array_equal(graph.levels[0].values, GOOD.levels[0].values)
-  np.testing.assert_array_equal(graph.entry_points, GOOD.entry_points)
+  index, content = storage.load(folder)
+  assert index.flat is not None
+  for got, expected in ((index.hnsw, HNSW), (index.flat, FLAT)):
+    np.testing.assert_array_equal(
+      got.levels[0].values, expected.levels[0].values
+    )
+    np.testing.assert_array_equal(got.entry_points, expected.entry_points)
   assert content["parents"] == {"item_embs.npy": "abc"}
 
 
 def test_saving_replaces_a_graph_with_more_levels(
   folder: pathlib.Path,
 ) -> None:
-  two = HnswGraph((GOOD.levels[0], GOOD.levels[0]), GOOD.entry_points)
-  storage.save(folder, two, {}, {})
+  two = HnswGraph((HNSW.levels[0], HNSW.levels[0]), HNSW.entry_points)
+  storage.save(folder, Index(two, FLAT), {}, {})
   storage.save(folder, GOOD, {}, {})
-  assert storage.load(folder)[0].start_level == 1
+  assert storage.load(folder)[0].hnsw.start_level == 1
 
 
 @pytest.mark.parametrize(
@@ -190,6 +196,9 @@ def test_saving_replaces_a_graph_with_more_levels(
     (paths.neighbor_values(0), [0.5, 1.0, 2.0, 0.0], "dtype float64"),
     (paths.ENTRY_POINTS, [7], "an entry point is outside"),
     (paths.ENTRY_POINTS, [], "no entry point"),
+    (paths.MEDOIDS, [3], "an entry point is outside"),
+    (paths.GRAPH_VALUES, [2, 0, 2, 0, 9], r"neighbor 4 is 9, outside \[0, 3"),
+    (paths.GRAPH_ROW_SPLITS, [0, 2, 4, 6, 5], "decreases after row 3"),
   ],
 )
 def test_graph_that_cannot_be_walked_is_refused(
@@ -214,8 +223,10 @@ def test_missing_index_names_the_job(tmp_path: pathlib.Path) -> None:
 
 
 def test_originals_index_is_read(original: pathlib.Path) -> None:
-  graph, content = storage.load(original / "index")
+  index, content = storage.load(original / "index")
   assert content == {}
+  assert index.flat is None
+  graph = index.hnsw
   assert graph.start_level == 2
   assert graph.num_rows == 5000
   assert len(graph.entry_points) == 4

@@ -35,6 +35,9 @@ def test_each_job_writes_what_the_next_one_reads(small_run: Run) -> None:
     "enter_points.npy",
     "neighbors_level_0_values.npy",
     "neighbors_level_0_row_splits.npy",
+    "graph_values.npy",
+    "graph_row_splits.npy",
+    "medoids.npy",
     "manifest.json",
   ):
     assert (output.index / name).exists()
@@ -50,6 +53,7 @@ def test_test_measures_and_writes(copy: Run, policy: str) -> None:
     *copy.flags,
     "--topk-eval=5,20",
     f"--search-policy={policy}",
+    "--search-mode=graph",
     "--sweep",
   )
   metrics = paths.OutputPaths(copy.output_root).metrics
@@ -71,6 +75,57 @@ def test_test_measures_and_writes(copy: Run, policy: str) -> None:
   assert len(report["sweep"]) > 10
   for picture in ("test.png", "sweep.png"):
     assert (metrics / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_tuned_search_is_the_one_that_test_uses(copy: Run) -> None:
+  flags = ["--topk-eval=10", "--search-mode=graph", "--nobaselines"]
+  main("tune", *copy.flags, *flags, "--target-coverage=0.9")
+  output = paths.OutputPaths(copy.output_root)
+  tuned = json.loads(output.search_settings.read_text())
+  assert tuned["coverage"] >= 0.9
+  assert (output.metrics / "tune.png").exists()
+
+  def used(*more: str) -> dict:
+    main("test", *copy.flags, *flags, *more)
+    return json.loads((output.metrics / "test.json").read_text())["settings"]
+
+  assert used()["ef"] == tuned["settings"]["ef"]
+  assert used("--ef=77")["ef"] == 77
+  # Settings of one policy say nothing of the other.
+  assert used("--search-policy=paper")["widths"][0] == 400
+  # Another index: they are not used, and it is said.
+  main("build_index", *copy.flags, "--hnsw-num-neighbors=8", "--seed=5")
+  done = main("test", *copy.flags, *flags)
+  assert "was tuned for another model or index" in done.stdout
+
+
+def test_tune_refuses_what_cannot_be_reached(copy: Run) -> None:
+  done = run_python(
+    "main.py",
+    "--job-type=tune",
+    *copy.flags,
+    "--topk-eval=20",
+    "--max-evaluations=21",
+    "--target-coverage=1",
+  )
+  assert done.returncode != 0
+  assert "no setting reaches --target-coverage 1" in done.stderr
+  assert not paths.OutputPaths(copy.output_root).search_settings.exists()
+
+
+@pytest.mark.parametrize("mode", ["graph", "scan"])
+def test_history_can_be_left_out(copy: Run, mode: str) -> None:
+  flags = ["--exclude-history", f"--search-mode={mode}", "--nobaselines"]
+  main("test", *copy.flags, *flags, "--topk-eval=20")
+  metrics = paths.OutputPaths(copy.output_root).metrics
+  report = json.loads((metrics / "test.json").read_text())
+  assert report["method"] == {"graph": "best_first"}.get(mode, mode)
+  ours = report["recall"][0]
+  share = ours["novel_targets"]["count"] / ours["all_targets"]["count"]
+  # A target in the history cannot be found, the others can.
+  assert ours["all_targets"]["mean"] == pytest.approx(
+    share * ours["novel_targets"]["mean"]
+  )
 
 
 def test_test_all_agrees_with_test(copy: Run) -> None:

@@ -1,16 +1,20 @@
 """The original's answers on its own model: same items, same evaluations."""
 
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nann import model_store
 from nann.data_provider import dataset
 from nann.index import storage
-from nann.retrieval import brute_force
+from nann.model.scorer import History
+from nann.retrieval import brute_force, reference, tensors
 from nann.retrieval import result as results
-from nann.retrieval.retriever import ItemArrays, Retriever
+from nann.retrieval.items import ItemArrays
+from nann.retrieval.retriever import Retriever
 from tests import oracle
 
 WIDTHS, HOPS, K = (400, 200, 100), (3, 1, 1), 200
@@ -70,15 +74,46 @@ def scores_by_row(exact: results.SearchResult, user: int) -> np.ndarray:
   return scores
 
 
-def test_reference_search_gives_the_originals_answers(
+def by_op(retriever: Retriever, histories: np.ndarray) -> results.SearchResult:
+  policy = results.PaperPolicy(WIDTHS, HOPS)
+  return results.concatenate(list(retriever.search(histories, policy, K)))
+
+
+def by_reference(
+  retriever: Retriever, histories: np.ndarray
+) -> results.SearchResult:
+  """The search in stock ops, with the scorer's parts as they are."""
+  assert retriever.index is not None
+  parts, items = retriever.scorer.parts(), retriever.items
+  item_state = parts.item_state(None, tf.constant(items.embeddings))
+  category_table = tf.constant(retriever.category_table)
+  answers = []
+  for begin in range(0, len(histories), 25):
+    part = tf.constant(histories[begin : begin + 25])
+    history = History(part, tf.gather(category_table, part))
+    embedding = retriever.scorer.history_embedding(history)
+    found = reference.paper_search(
+      tensors.graph_tensors(retriever.index.hnsw),
+      parts.score,
+      parts.user_state(history, embedding),
+      item_state,
+      results.PaperPolicy(WIDTHS, HOPS),
+      K,
+    )
+    answers.append(results.SearchResult(*(x.numpy() for x in found)))
+  return results.concatenate(answers)
+
+
+@pytest.mark.parametrize("search", [by_op, by_reference])
+def test_search_gives_the_originals_answers(
   original: pathlib.Path,
   retriever: Retriever,
   data: dataset.PreparedData,
   exact: results.SearchResult,
+  search: Callable[[Retriever, np.ndarray], results.SearchResult],
 ) -> None:
   histories = data.held_out("test").histories[:NUM_USERS]
-  policy = results.PaperPolicy(WIDTHS, HOPS)
-  found = results.concatenate(list(retriever.search(histories, policy, K)))
+  found = search(retriever, histories)
   expected = np.load(original / "retrieval.npz")
   np.testing.assert_array_equal(found.num_scored, expected["num_scored"])
   rows = retriever.items.rows_of(expected["ids"])
@@ -90,7 +125,7 @@ def test_reference_search_gives_the_originals_answers(
 def test_oracle_gives_the_originals_answers(
   original: pathlib.Path, retriever: Retriever, exact: results.SearchResult
 ) -> None:
-  graph, _ = storage.load(original / "index")
+  graph = storage.load(original / "index")[0].hnsw
   lists = [
     [level.neighbors(row).tolist() for row in range(graph.num_rows)]
     for level in graph.levels

@@ -3,12 +3,14 @@ import pytest
 import tensorflow as tf
 
 from nann.index import build
+from nann.index.graph import Index
 from nann.model import scorer as scorers
 from nann.model.layers import Phase
 from nann.model.scorer import Items, ScorerSpec
 from nann.retrieval import brute_force
 from nann.retrieval import result as results
-from nann.retrieval.retriever import ItemArrays, Retriever
+from nann.retrieval.items import ItemArrays
+from nann.retrieval.retriever import Retriever
 
 NUM_ITEMS, NUM_CATEGORIES = 300, 6
 TABLE = np.concatenate([[0], np.arange(NUM_ITEMS) % 6 + 1])
@@ -16,17 +18,28 @@ PAPER = results.PaperPolicy((30, 20), (2, 1))
 BEST_FIRST = results.BestFirstPolicy(40, 8, 50, 10_000)
 
 
-def make(num_items: int = NUM_ITEMS, shuffled: bool = False) -> Retriever:
+def make(
+  num_items: int = NUM_ITEMS,
+  shuffled: bool = False,
+  dtype: str = "float32",
+  name: str = "attention",
+) -> Retriever:
   spec = ScorerSpec(NUM_ITEMS, NUM_CATEGORIES, emb_dim=4, seed=0)
-  scorer = scorers.create("attention", spec)
+  scorer = scorers.create(name, spec)
   item_ids = np.arange(1, num_items + 1)
   if shuffled:
     item_ids = np.random.default_rng(0).permutation(item_ids)
   items = Items(tf.constant(item_ids), tf.constant(TABLE[item_ids]))
   embeddings = scorer.item_embedding(items, Phase.INFERENCE).numpy()
-  graph = build.build_hnsw(embeddings, "faiss", 4, 40, 1, 1, 0)
   arrays = ItemArrays(item_ids, TABLE[item_ids], embeddings)
-  return Retriever(scorer, arrays, graph, TABLE)
+  return Retriever(scorer, arrays, build_index(embeddings), TABLE, dtype)
+
+
+def build_index(embeddings: np.ndarray) -> Index:
+  return Index(
+    build.build_hnsw(embeddings, "faiss", 4, 40, 1, 1, 0),
+    build.build_flat(embeddings, 4, 8, 4, 8, 1, 0).graph,
+  )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +70,7 @@ def exact(
 
 def all_scores(retriever: Retriever, users: np.ndarray) -> np.ndarray:
   state = retriever.user_state(tf.constant(users))
-  return retriever.score_rows(
+  return retriever.score_range(
     state, tf.constant(0), tf.constant(len(retriever.items))
   ).numpy()
 
@@ -129,12 +142,104 @@ def test_user_without_history_gets_an_answer(
   assert np.isfinite(found.scores).all()
 
 
-def test_unknown_items_of_a_history_are_no_entries() -> None:
-  retriever = make(num_items=200)  # Items 201.. are not in the corpus.
-  users = np.array([[250, 260, 7, 0]])
-  found = search(retriever, users, BEST_FIRST, 5)
-  assert found.num_scored[0, 0] == 1
-  assert (retriever.items.rows_of(users) == [[-1, -1, 6, -1]]).all()
+def test_item_outside_the_catalogue_leads_to_its_nearest_row() -> None:
+  whole, part = make(), make(num_items=200)  # Items 201.. are not in it.
+  absent = whole.items.embeddings[249]
+  distance = np.linalg.norm(part.items.embeddings - absent, axis=1)
+  near = part.items.item_ids[distance.argmin()]
+  policy = results.BestFirstPolicy(10, 4, 1, 10_000)
+  users = np.array([[250, 0], [near, 0]])
+  by_absent, by_near = search(part, users, policy, 200).rows
+  assert (part.items.rows_of(users) == [[-1, -1], [near - 1, -1]]).all()
+  assert set(by_absent) == set(by_near)
+
+
+def test_user_without_history_gets_the_exact_answer(
+  retriever: Retriever,
+) -> None:
+  nobody = np.zeros((1, 10), np.int64)
+  found = search(retriever, nobody, BEST_FIRST, 7)
+  np.testing.assert_array_equal(found.rows, exact(retriever, nobody, 7).rows)
+  assert found.total_scored.tolist() == [0]
+
+
+def test_more_answers_than_items_are_padded(retriever: Retriever) -> None:
+  users = np.concatenate([histories(1), np.zeros((1, 10), np.int64)])
+  found = search(retriever, users, BEST_FIRST, NUM_ITEMS + 5)
+  assert (found.rows[:, -5:] == -1).all()
+  assert (found.rows[:, :-5] >= 0).sum(axis=1)[1] == NUM_ITEMS
+
+
+@pytest.mark.parametrize("name", ["attention", "dnn", "two_tower"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_item_state_of_half_the_size_scores_nearly_alike(
+  name: str, dtype: str
+) -> None:
+  users = histories(5)
+  whole = all_scores(make(name=name), users)
+  half = all_scores(make(name=name, dtype=dtype), users)
+  assert not np.array_equal(whole, half)
+  spread = whole.max() - whole.min()
+  np.testing.assert_allclose(half, whole, atol=0.05 * spread)
+
+
+def allowed_bits(share: float, number: int, seed: int = 0) -> np.ndarray:
+  rng = np.random.default_rng(seed)
+  mask = rng.random((number, NUM_ITEMS)) < share
+  return np.packbits(mask, axis=1, bitorder="little")
+
+
+@pytest.mark.parametrize("policy", [PAPER, BEST_FIRST])
+@pytest.mark.parametrize("exclude_history", [False, True])
+def test_filter_is_kept(
+  retriever: Retriever, policy: results.Policy, exclude_history: bool
+) -> None:
+  users = histories(9)
+  bits = allowed_bits(0.4, 9)
+  found = results.concatenate(
+    list(
+      retriever.search(
+        users, policy, 20, allowed=bits, exclude_history=exclude_history
+      )
+    )
+  )
+  full = results.concatenate(
+    list(
+      brute_force.exact_search(
+        retriever, users, 20, allowed=bits, exclude_history=exclude_history
+      )
+    )
+  )
+  mask = np.unpackbits(bits, axis=1, bitorder="little")
+  shared = []
+  for user in range(9):
+    rows = found.rows[user][found.rows[user] >= 0]
+    assert mask[user, rows].all()
+    assert mask[user, full.rows[user]].all()
+    if exclude_history:
+      ids = retriever.items.item_ids
+      assert not np.isin(ids[rows], users[user]).any()
+      assert not np.isin(ids[full.rows[user]], users[user]).any()
+    shared.append(len(np.intersect1d(rows, full.rows[user])))
+  assert np.mean(shared) > 15
+
+
+def test_filtered_scan_equals_a_filtered_sort(retriever: Retriever) -> None:
+  users, bits = histories(4), allowed_bits(0.1, 4)
+  mask = np.unpackbits(bits, axis=1, count=NUM_ITEMS, bitorder="little")
+  found = results.concatenate(
+    list(brute_force.exact_search(retriever, users, 50, allowed=bits))
+  )
+  scores = all_scores(retriever, users)
+  for user in range(4):
+    rows = np.flatnonzero(mask[user])
+    order = rows[np.lexsort((rows, -scores[user, rows]))]
+    number = min(50, len(order))
+    assert found.num_scored[user].sum() == len(rows)
+    np.testing.assert_allclose(
+      found.scores[user, :number], scores[user, order[:50]], atol=1e-5
+    )
+    assert (found.rows[user, number:] == -1).all()
 
 
 def test_rows_need_not_be_in_the_order_of_the_ids(
@@ -150,8 +255,7 @@ def test_rows_need_not_be_in_the_order_of_the_ids(
 
 
 def test_graph_of_another_size_is_refused(retriever: Retriever) -> None:
-  other = make(num_items=200)
-  graph = build.build_hnsw(other.items.embeddings, "faiss", 4, 40, 1, 1, 0)
+  index = build_index(retriever.items.embeddings[:200])
   spec = ScorerSpec(NUM_ITEMS, NUM_CATEGORIES, emb_dim=4)
   with pytest.raises(ValueError, match="built for 200 items, embeddings"):
-    Retriever(scorers.create("attention", spec), retriever.items, graph, TABLE)
+    Retriever(scorers.create("attention", spec), retriever.items, index, TABLE)

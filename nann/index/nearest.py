@@ -1,0 +1,115 @@
+"""Nearest items, by faiss: neighbor tables, representatives, single lookups.
+
+Like `build`, the place where graph libraries are used.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+
+Progress = Callable[[int], None]
+
+# Up to here the neighbors are exact: at 64 numbers an item, half a minute on
+# two cores.
+_EXACT_ITEMS = 100_000
+_BLOCK_ROWS = 4096
+_TRAINING_POINTS_PER_MEDOID = 256
+
+
+def with_threads(num_threads: int, run: Callable[[], Any]) -> Any:
+  """Runs something with so many faiss threads; 0: as many as there are."""
+  before = faiss.omp_get_max_threads()
+  faiss.omp_set_num_threads(num_threads or before)
+  try:
+    return run()
+  finally:
+    faiss.omp_set_num_threads(before)
+
+
+def nearest_rows(
+  queries: np.ndarray, embeddings: np.ndarray, k: int
+) -> np.ndarray:
+  """Returns [n, k] int64: the rows nearest to each query, exactly.
+
+  Args:
+    queries: [n, D] float32.
+    embeddings: [I, D] float32.
+    k: At most I.
+  """
+  _, rows = faiss.knn(
+    np.ascontiguousarray(queries, np.float32),
+    np.ascontiguousarray(embeddings, np.float32),
+    k,
+  )
+  return np.asarray(rows)
+
+
+def neighbor_table(
+  embeddings: np.ndarray,
+  k: int,
+  index: faiss.IndexHNSWFlat,
+  num_threads: int,
+  progress: Progress = lambda rows: None,
+) -> np.ndarray:
+  """Returns [I, min(k, I - 1)] int64: each row's nearest other rows.
+
+  Exact for small catalogues; for large ones looked up in the HNSW index.
+  Nearest first; -1 where the index found fewer.
+
+  Args:
+    embeddings: [I, D] float32.
+    k: Neighbors of a row.
+    index: HNSW index of the same rows.
+    num_threads: Threads; 0: all cores.
+    progress: Called with the number of rows of each block.
+  """
+  number = len(embeddings)
+  k = min(k, number - 1)
+  table = np.empty((number, k), dtype=np.int64)
+  index.hnsw.efSearch = max(32, 4 * k)
+
+  def fill() -> None:
+    for begin in range(0, number, _BLOCK_ROWS):
+      part = embeddings[begin : begin + _BLOCK_ROWS]
+      if number <= _EXACT_ITEMS:
+        found = nearest_rows(part, embeddings, k + 1)
+      else:
+        found = index.search(part, k + 1)[1]
+      own = np.arange(begin, begin + len(part))[:, None]
+      # A row finds itself, unless k others are equal to it.
+      others = np.argsort(found == own, axis=1, kind="stable")[:, :k]
+      table[begin : begin + len(part)] = np.take_along_axis(
+        found, others, axis=1
+      )
+      progress(len(part))
+
+  if k:
+    with_threads(num_threads, fill)
+  return table
+
+
+def medoids(embeddings: np.ndarray, number: int, seed: int) -> np.ndarray:
+  """Returns int32 rows, ascending: the items in the middle of k-means clusters.
+
+  Args:
+    embeddings: [I, D] float32.
+    number: Clusters; the rows may be fewer.
+    seed: Seed of the sample and of the first centers.
+  """
+  if len(embeddings) <= number:
+    return np.arange(len(embeddings), dtype=np.int32)
+  # faiss warns where there are fewer points than it likes.
+  kmeans = faiss.Kmeans(
+    embeddings.shape[1],
+    number,
+    niter=10,
+    seed=seed,
+    min_points_per_centroid=1,
+    max_points_per_centroid=_TRAINING_POINTS_PER_MEDOID,
+  )
+  kmeans.train(np.ascontiguousarray(embeddings, np.float32))
+  centers = np.asarray(kmeans.centroids)
+  rows = nearest_rows(centers, embeddings, 1)[:, 0]
+  return np.unique(rows).astype(np.int32)
