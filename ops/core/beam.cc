@@ -32,8 +32,13 @@ void Beam::Add(std::vector<Ranked>* candidates) {
   }
   std::sort(added.begin(), added.end());
 
+  // As much as is needed, for the width may be any number. Both alike, for the
+  // next search may begin with either.
+  const int64_t total = size() + static_cast<int64_t>(added.size());
+  const int64_t room = std::min(width_, total);
+  ranked_.reserve(room);
+  merged_.reserve(room);
   merged_.clear();
-  merged_.reserve(width_);
   const auto first_change =
       std::upper_bound(ranked_.begin(), ranked_.end(), added.front());
   merged_.insert(merged_.end(), ranked_.begin(), first_change);

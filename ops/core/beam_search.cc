@@ -155,7 +155,7 @@ void BeamSearch::EndStep(const float* scores) {
 }
 
 void BeamSearch::EndPaperStep(const float* scores) {
-  if (is_filtered_) AddAllowedAnswers();
+  if (is_filtered_ && !at_entries_) AddAllowedAnswers();
   beam_.Add(&ranked_);
   if (--hops_left_ == 0) {
     if (level_ == 0) {
@@ -218,16 +218,16 @@ void BeamSearch::EndBestFirstStep() {
 }
 
 void BeamSearch::SetForbiddenAside() {
-  allowed_.clear();
+  size_t num_allowed = 0;
   for (const Ranked ranked : ranked_) {
     if (IsAllowed(RowOf(ranked))) {
-      allowed_.push_back(ranked);
+      ranked_[num_allowed++] = ranked;
     } else if (!IsMarked(ranked)) {
       forbidden_.push_back(ranked);
       std::push_heap(forbidden_.begin(), forbidden_.end(), std::greater<>());
     }
   }
-  ranked_.swap(allowed_);
+  ranked_.resize(num_allowed);
 }
 
 void BeamSearch::ChooseFrontier() {

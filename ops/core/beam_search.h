@@ -89,9 +89,7 @@ class BeamSearch {
              const Query& query);
 
   // What the scorer will read of each row. To be called before Start.
-  void FetchAhead(std::vector<RowMemory> memory) {
-    memory_ = std::move(memory);
-  }
+  void FetchAhead(const std::vector<RowMemory>& memory) { memory_ = memory; }
 
   // Gives the rows to score next: distinct, and not empty. Returns false at the
   // end of the search.

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "ops/core/visited_set.h"
+
 namespace nann {
 namespace {
 
@@ -52,11 +54,17 @@ std::string FindFault(const GraphView& graph) {
     if (!fault.empty()) return fault;
   }
   if (graph.entry_points.empty()) return "the graph has no entry point";
+  VisitedSet seen;
+  seen.Reset(num_rows);
   for (int64_t i = 0; i < graph.entry_points.size(); ++i) {
     const int32_t row = graph.entry_points[i];
     if (row < 0 || row >= num_rows) {
       return "entry point " + std::to_string(i) + " is " + std::to_string(row) +
              ", outside " + Range(num_rows);
+    }
+    if (!seen.Insert(row)) {
+      return "entry point " + std::to_string(i) + " is " + std::to_string(row) +
+             " once more, wanted each row once";
     }
   }
   return "";

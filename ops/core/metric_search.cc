@@ -4,7 +4,7 @@
 
 namespace nann {
 
-void MetricScorer::Run(const float* query, BeamSearch* search) {
+int64_t MetricScorer::Run(const float* query, BeamSearch* search) {
   const Kernels& kernels = BestKernels();
   const auto score =
       vectors_.metric == Metric::kL2 ? kernels.score_l2 : kernels.score_ip;
@@ -13,8 +13,10 @@ void MetricScorer::Run(const float* query, BeamSearch* search) {
     scores_.resize(rows.size());
     score(query, vectors_.data, vectors_.width, rows.data(), rows.size(),
           scores_.data());
-    search->Absorb(scores_.data());
+    const int64_t fault = search->Absorb(scores_.data());
+    if (fault >= 0) return rows[fault];
   }
+  return -1;
 }
 
 }  // namespace nann

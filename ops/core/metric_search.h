@@ -20,13 +20,14 @@ struct Vectors {
   Metric metric = Metric::kL2;
 };
 
-// Scores the rows that a search asks for until it ends. The search has been
-// started.
+// Scores the rows that a search asks for until it ends.
 class MetricScorer {
  public:
   explicit MetricScorer(const Vectors& vectors) : vectors_(vectors) {}
 
-  void Run(const float* query, BeamSearch* search);
+  // Takes a search that has been started. Returns -1, or the row whose score is
+  // not a number, with which the search cannot go on.
+  int64_t Run(const float* query, BeamSearch* search);
 
  private:
   Vectors vectors_;

@@ -115,11 +115,16 @@ std::string ParseDictionary(Literal literal, NpyHeader* header,
                                                                 : malformed;
 }
 
+// Unlike strchr, does not find the zero at the end.
+bool IsOneOf(const std::string& set, char value) {
+  return set.find(value) != std::string::npos;
+}
+
 // Reads the size of an element out of "<f4". "|" marks single bytes.
 std::string ParseDescr(const std::string& descr, int64_t* item_bytes) {
   const bool is_known = descr.size() >= 3 && descr.size() <= 4 &&
-                        std::strchr("<|>=", descr[0]) != nullptr &&
-                        std::strchr("biufVc", descr[1]) != nullptr;
+                        IsOneOf("<|>=", descr[0]) &&
+                        IsOneOf("biufVc", descr[1]);
   if (!is_known) {
     return "its elements are '" + descr + "', wanted numbers";
   }
@@ -137,11 +142,20 @@ std::string ParseDescr(const std::string& descr, int64_t* item_bytes) {
   return "";
 }
 
-bool Multiply(int64_t factor, int64_t* product) {
-  if (factor != 0 && *product > std::numeric_limits<int64_t>::max() / factor) {
-    return false;
+// Multiplies the bytes of an element by all extents. Returns false where that
+// is too much, be it that another extent is 0: nobody could count the elements.
+bool SizeOf(const std::vector<int64_t>& shape, int64_t* num_bytes) {
+  bool is_empty = false;
+  for (const int64_t extent : shape) {
+    if (extent == 0) {
+      is_empty = true;
+    } else if (*num_bytes > std::numeric_limits<int64_t>::max() / extent) {
+      return false;
+    } else {
+      *num_bytes *= extent;
+    }
   }
-  *product *= factor;
+  if (is_empty) *num_bytes = 0;
   return true;
 }
 
@@ -177,10 +191,8 @@ std::string ParseNpy(const char* data, int64_t size, NpyHeader* header) {
 
   header->data_offset = begin + length;
   header->data_bytes = header->item_bytes;
-  for (const int64_t extent : header->shape) {
-    if (!Multiply(extent, &header->data_bytes)) {
-      return "its shape is larger than any file";
-    }
+  if (!SizeOf(header->shape, &header->data_bytes)) {
+    return "its shape is larger than any file";
   }
   const int64_t there = size - header->data_offset;
   if (there != header->data_bytes) {

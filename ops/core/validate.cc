@@ -42,6 +42,12 @@ std::string FindFault(const PaperPolicy& policy, int64_t num_levels) {
     return "hops ends with " + std::to_string(policy.hops.back()) +
            ", wanted 1: the entry points are scored once";
   }
+  int64_t total = 0;
+  for (const int32_t hops : policy.hops) total += hops;
+  if (total > kMaxHops) {
+    return "hops add up to " + std::to_string(total) + ", wanted at most " +
+           std::to_string(kMaxHops);
+  }
   return "";
 }
 

@@ -13,6 +13,10 @@
 
 namespace nann {
 
+// Hops of a search level by level: each one takes room in what is counted, even
+// where there is nothing to score.
+constexpr int64_t kMaxHops = 1 << 20;
+
 std::string FindFault(const PaperPolicy& policy, int64_t num_levels);
 std::string FindFault(const BestFirstPolicy& policy);
 

@@ -46,6 +46,8 @@ class VisitedSet {
   }
 
  private:
+  friend class VisitedSetPeer;  // A test of the round after the last.
+
   // High half: the round of the last write. Low half: the bits.
   std::vector<uint64_t> words_;
   uint32_t round_ = 0;
