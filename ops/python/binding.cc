@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <mutex>
-#include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -24,35 +26,10 @@
 #include "ops/core/metric_search.h"
 #include "ops/core/scratch_pool.h"
 #include "ops/core/validate.h"
+#include "ops/python/arrays.h"
 
 namespace nann {
 namespace {
-
-namespace py = pybind11;
-
-// Read without a copy where the array is what is wanted, else converted.
-template <typename T>
-using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
-
-void Check(const std::string& fault) {
-  if (!fault.empty()) throw py::value_error(fault);
-}
-
-template <typename T>
-Span<const T> View(const Array<T>& array, const char* name) {
-  if (array.ndim() != 1) {
-    throw py::value_error(std::string(name) + " has " +
-                          std::to_string(array.ndim()) +
-                          " dimensions, wanted 1");
-  }
-  return {array.data(), array.size()};
-}
-
-// Row `query` of a matrix with a row for each query.
-template <typename T>
-Span<const T> Row(const Array<T>& matrix, int64_t query) {
-  return {matrix.data() + query * matrix.shape(1), matrix.shape(1)};
-}
 
 using Policy = std::variant<PaperPolicy, BestFirstPolicy>;
 
@@ -80,8 +57,6 @@ struct VectorScorer {
                metric == "l2" ? Metric::kL2 : Metric::kInnerProduct};
   }
 };
-
-using ScoreFunction = std::function<py::object(py::array, int64_t)>;
 
 // Everything a batch of searches shares.
 struct Batch {
@@ -111,9 +86,13 @@ struct Answers {
 
 class Graph {
  public:
-  Graph(std::vector<std::pair<Array<int32_t>, Array<int64_t>>> levels,
-        Array<int32_t> entry_points)
-      : levels_(std::move(levels)), entry_points_(std::move(entry_points)) {
+  Graph(const std::vector<std::pair<py::object, py::object>>& levels,
+        const py::object& entry_points)
+      : entry_points_(ToIntegers<int32_t>(entry_points, "entry_points")) {
+    for (const auto& [values, row_splits] : levels) {
+      levels_.emplace_back(ToIntegers<int32_t>(values, "values"),
+                           ToIntegers<int64_t>(row_splits, "row_splits"));
+    }
     for (const auto& [values, row_splits] : levels_) {
       view_.levels.push_back(
           {View(values, "values"), View(row_splits, "row_splits")});
@@ -131,17 +110,9 @@ class Graph {
       while (search->Next(&rows)) {
         py::gil_scoped_acquire lock;
         const py::array_t<int32_t> asked(rows.size(), rows.data());
-        const auto scores = Array<float>::ensure(score(asked, query));
-        if (!scores) {
-          PyErr_Clear();
-          throw py::value_error("the scorer gave no array of numbers");
-        }
-        if (scores.ndim() != 1 || scores.size() != rows.size()) {
-          throw py::value_error("the scorer gave " +
-                                std::to_string(scores.size()) + " scores for " +
-                                std::to_string(rows.size()) + " rows");
-        }
-        CheckAbsorbed(search->Absorb(scores.data()), rows);
+        const auto scores = ToScores(score(asked, query), rows.size());
+        const int64_t fault = search->Absorb(scores.data());
+        if (fault >= 0) CheckScored(rows[fault]);
       }
     });
   }
@@ -165,7 +136,8 @@ class Graph {
     return Search(
         batch, num_threads,
         [&](int64_t query, BeamSearch* search) {
-          MetricScorer(vectors).Run(queries + query * vectors.width, search);
+          const float* const wanted = queries + query * vectors.width;
+          CheckScored(MetricScorer(vectors).Run(wanted, search));
         },
         vectors);
   }
@@ -174,9 +146,10 @@ class Graph {
   // Drives the search of one query to its end. Called without the lock.
   using Driver = std::function<void(int64_t query, BeamSearch* search)>;
 
-  static void CheckAbsorbed(int64_t place, Span<const int32_t> rows) {
-    if (place < 0) return;
-    throw py::value_error("the score of row " + std::to_string(rows[place]) +
+  // Takes the row whose score is not a number, or -1.
+  static void CheckScored(int64_t row) {
+    if (row < 0) return;
+    throw py::value_error("the score of row " + std::to_string(row) +
                           " is not a number");
   }
 
@@ -184,6 +157,10 @@ class Graph {
                    const Vectors& vectors = {}) {
     const int64_t num_queries = batch.expand.shape(0);
     CheckBatch(batch, num_queries);
+    if (num_threads < 1) {
+      throw py::value_error("num_threads is " + std::to_string(num_threads) +
+                            ", wanted at least 1");
+    }
     py::array_t<int32_t> rows({num_queries, batch.k});
     py::array_t<float> scores({num_queries, batch.k});
     std::fill_n(rows.mutable_data(), rows.size(), -1);
@@ -228,9 +205,25 @@ class Graph {
           "allowed has " + std::to_string(batch.allowed.shape(1)) +
           " bytes a query, wanted " + std::to_string(wanted_bytes));
     }
+    Query empty;
+    empty.k = batch.k;
+    Check(FindFault(empty, num_rows()));
     for (int64_t i = 0; i < num_queries; ++i) {
       Check(FindFault(batch.ToQuery(i), num_rows()));
     }
+  }
+
+  // Returns a function that lets Ctrl-C end a long batch. Python sees signals
+  // only where Python code runs, and with a built-in metric none does.
+  static std::function<void()> InterruptCheck() {
+    using Clock = std::chrono::steady_clock;
+    const std::chrono::milliseconds period(100);
+    return [period, at = Clock::now() + period]() mutable {
+      if (Clock::now() < at) return;
+      py::gil_scoped_acquire lock;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      at = Clock::now() + period;
+    };
   }
 
   // Runs `body` for every query on some threads; the first exception of any is
@@ -240,9 +233,10 @@ class Graph {
     std::atomic<int64_t> next{0};
     std::mutex mutex;
     std::exception_ptr failure;
-    const auto work = [&] {
+    const auto work = [&](const std::function<void()>& before) {
       for (int64_t i = next++; i < num_queries; i = next++) {
         try {
+          before();
           body(i);
         } catch (...) {
           std::lock_guard<std::mutex> lock(mutex);
@@ -253,8 +247,12 @@ class Graph {
     };
     std::vector<std::thread> threads;
     const int64_t helpers = std::min<int64_t>(num_threads, num_queries) - 1;
-    for (int64_t i = 0; i < helpers; ++i) threads.emplace_back(work);
-    work();
+    try {
+      for (int64_t i = 0; i < helpers; ++i) threads.emplace_back(work, [] {});
+    } catch (const std::system_error&) {
+      // There are no more threads to be had; these will do.
+    }
+    work(InterruptCheck());
     for (std::thread& thread : threads) thread.join();
     if (failure != nullptr) std::rethrow_exception(failure);
   }
@@ -279,22 +277,29 @@ class Graph {
   ScratchPool<BeamSearch> pool_;
 };
 
-Batch MakeBatch(Policy policy, int64_t k, Array<int32_t> expand,
-                Array<int32_t> only_score, Array<uint8_t> allowed,
-                Array<int32_t> denied) {
+Batch MakeBatch(Policy policy, int64_t k, const py::object& expand_in,
+                const py::object& only_score_in, const py::object& allowed_in,
+                const py::object& denied_in) {
+  auto expand = ToIntegers<int32_t>(expand_in, "expand");
+  auto only_score = ToIntegers<int32_t>(only_score_in, "only_score");
+  auto allowed = ToIntegers<uint8_t>(allowed_in, "allowed");
+  auto denied = ToIntegers<int32_t>(denied_in, "denied");
   const int64_t num_queries = expand.ndim() == 2 ? expand.shape(0) : -1;
   for (const auto& [name, array] :
        {std::pair<const char*, const py::array&>{"expand", expand},
         {"only_score", only_score},
         {"denied", denied}}) {
     if (array.ndim() != 2 || array.shape(0) != num_queries) {
-      throw py::value_error(std::string(name) +
-                            " is no matrix with a row for each query");
+      throw py::value_error(std::string(name) + " has shape " +
+                            std::string(py::str(array.attr("shape"))) +
+                            ", wanted a row for each query");
     }
   }
   if (allowed.ndim() != 2 ||
       (allowed.shape(0) != 0 && allowed.shape(0) != num_queries)) {
-    throw py::value_error("allowed is no matrix with a row for each query");
+    throw py::value_error("allowed has shape " +
+                          std::string(py::str(allowed.attr("shape"))) +
+                          ", wanted a row for each query, or none");
   }
   return {std::move(policy),  k,
           std::move(expand),  std::move(only_score),
@@ -323,8 +328,8 @@ PYBIND11_MODULE(_core, module) {
            py::arg("expand"), py::arg("only_score"), py::arg("allowed"),
            py::arg("denied"));
   py::class_<Graph>(module, "Graph")
-      .def(py::init<std::vector<std::pair<Array<int32_t>, Array<int64_t>>>,
-                    Array<int32_t>>(),
+      .def(py::init<const std::vector<std::pair<py::object, py::object>>&,
+                    const py::object&>(),
            py::arg("levels"), py::arg("entry_points"))
       .def_property_readonly("num_rows", &Graph::num_rows)
       .def("search", &Graph::SearchWithFunction, py::arg("score"),
