@@ -1,3 +1,7 @@
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstdlib>
 #include <cstring>
 
@@ -19,6 +23,14 @@ extern const Kernels kKernels;
 
 namespace {
 
+#if defined(__x86_64__)
+// __builtin_cpu_supports knows it by name in some compilers only.
+bool HasF16c() {
+  unsigned int a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
+}
+#endif
+
 struct Available {
   const Kernels* kernels[3];
   int64_t number = 0;
@@ -33,7 +45,7 @@ struct Available {
       kernels[number++] = &avx512::kKernels;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c")) {
+        HasF16c()) {
       kernels[number++] = &avx2::kKernels;
     }
 #endif
