@@ -1,6 +1,8 @@
 # make demo   the whole path on synthetic data, ends with a page to look at
 # make test   lint and all tests
 # make lint   formatters, linters, types, import rules
+# make sanitize   the C++ tests with the compiler's sanitizers
+# make fuzz   random bytes for the C++ core, FUZZ_SECONDS for each target
 # Each sets up what it needs in .venv and is quick when nothing changed.
 
 PYTHON ?= python3
@@ -8,12 +10,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 NATIVE := $(shell find ops -name '*.cc' -o -name '*.h')
+NATIVE_TESTS := $(shell find tests -name '*.cc' -o -name '*.h')
 COMPILED := $(VENV)/compiled
 # As in pyproject.toml; installed first, to build with the TensorFlow that the
 # package will run with.
 BUILD_NEEDS := setuptools pybind11 'tensorflow>=2.21,<2.22'
 
-.PHONY: demo test lint format setup clean
+.PHONY: demo test lint format sanitize fuzz setup clean
 
 setup: $(COMPILED)
 
@@ -39,17 +42,23 @@ demo: $(COMPILED)
 lint: $(COMPILED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE) $(NATIVE_TESTS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 test: lint
 	$(BIN)/python -m pytest -n auto
 
+sanitize: $(INSTALLED)
+	$(BIN)/python -m tests.ops.native sanitize
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.ops.native fuzz
+
 format: $(COMPILED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/clang-format -i $(NATIVE)
+	$(BIN)/clang-format -i $(NATIVE) $(NATIVE_TESTS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info nann/*.so
