@@ -1,11 +1,11 @@
 // The search without Python: the definition, one graph for many threads, and
 // no memory taken once it has run.
 
+#include <limits>
 #include <thread>
 #include <vector>
 
 #include "ops/core/beam_search.h"
-#include "ops/core/kernels/kernels.h"
 #include "ops/core/metric_search.h"
 #include "ops/core/scratch_pool.h"
 #include "ops/core/validate.h"
@@ -153,36 +153,6 @@ TEST(ScoreThatIsNoNumberIsFound) {
     std::vector<float> scores(rows.size(), 1.0f);
     scores.back() = std::numeric_limits<float>::quiet_NaN();
     CHECK_EQ(search.Absorb(scores.data()), rows.size() - 1);
-  }
-}
-
-TEST(MetricsAgreeOnEveryInstructionSet) {
-  Random random(7);
-  int64_t number;
-  const Kernels* const* const all = AllKernels(&number);
-  for (int64_t d = 0; d < 70; ++d) {
-    std::vector<float> query, table;
-    for (int64_t i = 0; i < 5 * d; ++i) {
-      table.push_back(static_cast<float>(Below(19, &random) - 9));
-      if (i < d) query.push_back(static_cast<float>(Below(19, &random) - 9));
-    }
-    const std::vector<int32_t> rows = {4, 0, 2, 2};
-    for (int64_t i = 0; i < number; ++i) {
-      std::vector<float> l2(4), ip(4), wanted_l2(4), wanted_ip(4);
-      all[i]->score_l2(query.data(), table.data(), d, rows.data(), 4,
-                       l2.data());
-      all[i]->score_ip(query.data(), table.data(), d, rows.data(), 4,
-                       ip.data());
-      for (int64_t r = 0; r < 4; ++r) {
-        for (int64_t j = 0; j < d; ++j) {
-          const float a = query[j], b = table[rows[r] * d + j];
-          wanted_l2[r] -= (a - b) * (a - b);
-          wanted_ip[r] += a * b;
-        }
-      }
-      CHECK_EQ(l2, wanted_l2);
-      CHECK_EQ(ip, wanted_ip);
-    }
   }
 }
 
