@@ -120,21 +120,31 @@ bool IsOneOf(const std::string& set, char value) {
   return set.find(value) != std::string::npos;
 }
 
+// A file may say anything; a message stays short and readable.
+std::string Quoted(const std::string& descr) {
+  constexpr size_t kMaxSize = 20;
+  if (descr.size() > kMaxSize) return "of an unknown type";
+  for (const char c : descr) {
+    if (c < ' ' || c > '~') return "of an unknown type";
+  }
+  return "'" + descr + "'";
+}
+
 // Reads the size of an element out of "<f4". "|" marks single bytes.
 std::string ParseDescr(const std::string& descr, int64_t* item_bytes) {
   const bool is_known = descr.size() >= 3 && descr.size() <= 4 &&
                         IsOneOf("<|>=", descr[0]) &&
                         IsOneOf("biufVc", descr[1]);
   if (!is_known) {
-    return "its elements are '" + descr + "', wanted numbers";
+    return "its elements are " + Quoted(descr) + ", wanted numbers";
   }
   if (descr[0] == '>') {
-    return "its elements are big-endian ('" + descr + "'), wanted '<'";
+    return "its elements are big-endian (" + Quoted(descr) + "), wanted '<'";
   }
   *item_bytes = 0;
   for (size_t i = 2; i < descr.size(); ++i) {
     if (descr[i] < '0' || descr[i] > '9') {
-      return "its elements are '" + descr + "', wanted numbers";
+      return "its elements are " + Quoted(descr) + ", wanted numbers";
     }
     *item_bytes = 10 * *item_bytes + (descr[i] - '0');
   }

@@ -327,7 +327,9 @@ PYBIND11_MODULE(_core, module) {
       .def(py::init(&MakeBatch), py::arg("policy"), py::arg("k"),
            py::arg("expand"), py::arg("only_score"), py::arg("allowed"),
            py::arg("denied"));
-  py::class_<Graph>(module, "Graph")
+  py::class_<Graph>(module, "Graph",
+                    "Neighbor lists to search. The arrays are checked once and "
+                    "shared, not copied: do not change them.")
       .def(py::init<const std::vector<std::pair<py::object, py::object>>&,
                     const py::object&>(),
            py::arg("levels"), py::arg("entry_points"))

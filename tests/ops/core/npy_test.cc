@@ -124,6 +124,10 @@ TEST(WrongElementsAreRefused) {
   for (const auto& [descr, fault] : wrong) {
     CheckRefused(File(1, Dictionary(descr, "(1,)"), 4), fault);
   }
+  CheckRefused(File(1, Dictionary("'\xff'", "(1,)"), 4), "of an unknown type");
+  const std::string longer(1000, 'f');
+  CheckRefused(File(1, Dictionary("'" + longer + "'", "(1,)"), 4),
+               "its elements are of an unknown type, wanted numbers");
   const std::string zero(1, '\0');
   CheckRefused(File(1, Dictionary("'" + zero + "f4'", "(1,)"), 4),
                "wanted numbers");
