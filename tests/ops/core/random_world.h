@@ -105,7 +105,7 @@ inline World MakeWorld(int64_t num_rows, Random* random) {
   world.paper.hops.back() = 1;
   world.best_first = {1 + Below(20, random), 1 + Below(6, random),
                       Below(3, random) == 0 ? 2 : 50,
-                      Below(3, random) == 0 ? 7 : 1000};
+                      Below(3, random) == 0 ? 3 : 1000};
   return world;
 }
 
