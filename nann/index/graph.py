@@ -85,6 +85,8 @@ class HnswGraph:
         f"an entry point is outside [0, {self.num_rows}): {points.min()} to"
         f" {points.max()}"
       )
+    if len(np.unique(points)) != len(points):
+      raise ValueError("an entry point is there twice, wanted each row once")
 
   def reached(self) -> np.ndarray:
     """Returns [I] bool: the rows that a walk from the entry points can meet."""

@@ -199,6 +199,7 @@ def test_saving_replaces_a_graph_with_more_levels(
     (paths.MEDOIDS, [3], "an entry point is outside"),
     (paths.GRAPH_VALUES, [2, 0, 2, 0, 9], r"neighbor 4 is 9, outside \[0, 3"),
     (paths.GRAPH_ROW_SPLITS, [0, 2, 4, 6, 5], "decreases after row 3"),
+    (paths.ENTRY_POINTS, [1, 0, 1], "an entry point is there twice"),
   ],
 )
 def test_graph_that_cannot_be_walked_is_refused(
