@@ -27,8 +27,13 @@ def data(original: pathlib.Path) -> dataset.PreparedData:
 
 
 @pytest.fixture(scope="module")
-def retriever(original: pathlib.Path, data: dataset.PreparedData) -> Retriever:
-  table = data.catalogue.category_table()
+def retriever(original: pathlib.Path) -> Retriever:
+  return load_retriever(original)
+
+
+def load_retriever(original: pathlib.Path) -> Retriever:
+  """Returns the original's model with its items and its graph."""
+  table = dataset.load(original / "data").catalogue.category_table()
   item_ids = np.load(original / "embeddings" / "item_ids.npy")
   embeddings = np.load(original / "embeddings" / "item_embs.npy")
   return Retriever(
