@@ -26,18 +26,50 @@ using tensorflow::OpInputList;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
 
-absl::Status SetShapes(tensorflow::shape_inference::InferenceContext* c) {
-  std::vector<tensorflow::shape_inference::ShapeHandle> expand;
-  TF_RETURN_IF_ERROR(c->input("expand", &expand));
-  tensorflow::shape_inference::ShapeHandle matrix;
-  TF_RETURN_IF_ERROR(c->WithRank(expand[0], 2, &matrix));
-  const auto num_queries = c->Dim(matrix, 0);
-  const auto unknown = c->UnknownDim();
-  TF_RETURN_IF_ERROR(c->set_output("rows", {c->Matrix(num_queries, unknown)}));
-  TF_RETURN_IF_ERROR(
-      c->set_output("scores", {c->Matrix(num_queries, unknown)}));
-  return c->set_output("num_scored", {c->Matrix(num_queries, unknown)});
+// Finds how many steps a search may take, if that is known already.
+absl::Status FindSteps(InferenceContext* c, int input_limits,
+                       DimensionHandle* steps) {
+  std::string policy;
+  TF_RETURN_IF_ERROR(c->GetAttr("policy", &policy));
+  *steps = c->UnknownDim();
+  const Tensor* const hops = c->input_tensor(input_limits - 1);
+  const Tensor* const limits = c->input_tensor(input_limits);
+  if (policy == "paper" && hops != nullptr) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < hops->NumElements(); ++i) {
+      sum += hops->flat<int32_t>()(i);
+    }
+    if (sum >= 0) *steps = c->MakeDim(sum);
+  }
+  if (policy == "best_first" && limits != nullptr &&
+      limits->NumElements() == 4 && limits->flat<int64_t>()(2) >= 0) {
+    *steps = c->MakeDim(limits->flat<int64_t>()(2));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetShapes(InferenceContext* c) {
+  int num_levels;
+  TF_RETURN_IF_ERROR(c->GetAttr("num_levels", &num_levels));
+  // The places of the inputs, after those of each level.
+  const int expand = 2 * num_levels + 1;
+  const int limits = expand + 6;
+  const int k = limits + 1;
+  ShapeHandle matrix, scalar;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(expand), 2, &matrix));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(k), 0, &scalar));
+  const DimensionHandle num_queries = c->Dim(matrix, 0);
+  DimensionHandle num_answers, num_steps;
+  TF_RETURN_IF_ERROR(c->MakeDimForScalarInput(k, &num_answers));
+  TF_RETURN_IF_ERROR(FindSteps(c, limits, &num_steps));
+  c->set_output(0, c->Matrix(num_queries, num_answers));
+  c->set_output(1, c->Matrix(num_queries, num_answers));
+  c->set_output(2, c->Matrix(num_queries, num_steps));
+  return absl::OkStatus();
 }
 
 REGISTER_OP("Nann>BeamSearch")
@@ -118,7 +150,7 @@ class BeamSearchOp : public AsyncOpKernel {
     OP_REQUIRES_OK_ASYNC(context, CheckGraph(context, call.graph), done);
     OP_REQUIRES_OK_ASYNC(context, ReadCall(context, &call), done);
     ScorerFunction scorer;
-    OP_REQUIRES_OK_ASYNC(context, GetScorer(context, &scorer), done);
+    OP_REQUIRES_OK_ASYNC(context, GetScorer(context, call, &scorer), done);
     const auto walk =
         std::make_shared<Walk>(context, scorer, std::move(call), &pool_, done);
     OP_REQUIRES_OK_ASYNC(context, walk->AllocateOutputs(), done);
@@ -151,16 +183,28 @@ class BeamSearchOp : public AsyncOpKernel {
     return absl::OkStatus();
   }
 
-  absl::Status GetScorer(OpKernelContext* context, ScorerFunction* scorer) {
+  // A session runs the same kernel with several libraries, one for each set of
+  // feeds and fetches.
+  absl::Status GetScorer(OpKernelContext* context, const SearchCall& call,
+                         ScorerFunction* scorer) {
     FunctionLibraryRuntime* const library = context->function_library();
     if (library == nullptr) {
       return absl::InternalError("there is no function library");
     }
     std::lock_guard<std::mutex> lock(mutex_);
-    if (scorer_.library != library) {
-      TF_RETURN_IF_ERROR(Instantiate(library, function_, &scorer_));
+    for (const ScorerFunction& known : scorers_) {
+      if (known.library == library) {
+        *scorer = known;
+        return absl::OkStatus();
+      }
     }
-    *scorer = scorer_;
+    tensorflow::DataTypeVector types;
+    for (const auto* list :
+         {&call.user_state, &call.item_state, &call.captured}) {
+      for (const Tensor& tensor : *list) types.push_back(tensor.dtype());
+    }
+    TF_RETURN_IF_ERROR(Instantiate(library, function_, types, scorer));
+    scorers_.push_back(*scorer);
     return absl::OkStatus();
   }
 
@@ -168,7 +212,7 @@ class BeamSearchOp : public AsyncOpKernel {
   NameAttrList function_;
   ScratchPool<Walk::Scratch> pool_;
   std::mutex mutex_;
-  ScorerFunction scorer_;
+  std::vector<ScorerFunction> scorers_;
   std::vector<Tensor> checked_;
 };
 

@@ -3,49 +3,78 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/common_runtime/dma_helper.h"
 #include "tensorflow/core/framework/tensor_shape.h"
 
 namespace nann {
 namespace {
 
+using tensorflow::DMAHelper;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-bool HasRoom(const Tensor& room, const Tensor& state, int64_t size) {
-  if (room.dtype() != state.dtype() || room.dims() != state.dims() ||
-      room.dim_size(0) < size) {
-    return false;
+// So that a search whose steps grow does not allocate at each.
+constexpr int64_t kMinRows = 256;
+
+// A copy of known size is a few instructions, any other a function call.
+template <int64_t size_bytes>
+void CopyRows(const char* from, Span<const int32_t> rows, char* to) {
+  for (const int32_t row : rows) {
+    std::memcpy(to, from + row * size_bytes, size_bytes);
+    to += size_bytes;
   }
-  for (int i = 1; i < room.dims(); ++i) {
-    if (room.dim_size(i) != state.dim_size(i)) return false;
+}
+
+void CopyRows(const char* from, int64_t size_bytes, Span<const int32_t> rows,
+              char* to) {
+  if (size_bytes == 4) return CopyRows<4>(from, rows, to);
+  if (size_bytes == 8) return CopyRows<8>(from, rows, to);
+  if (size_bytes == 16) return CopyRows<16>(from, rows, to);
+  for (const int32_t row : rows) {
+    std::memcpy(to, from + row * size_bytes, size_bytes);
+    to += size_bytes;
   }
-  return true;
 }
 
 }  // namespace
 
-void Gather(const Tensor& state, Span<const int32_t> rows,
-            tensorflow::Allocator* allocator, Tensor* room, Tensor* argument) {
-  if (!HasRoom(*room, state, rows.size())) {
-    TensorShape shape = state.shape();
-    shape.set_dim(0, std::max<int64_t>(2 * rows.size(), 256));
-    *room = Tensor(allocator, state.dtype(), shape);
+void RowGatherer::SetState(const Tensor& state) {
+  dtype_ = state.dtype();
+  data_ = static_cast<const char*>(state.data());
+  row_bytes_ = static_cast<int64_t>(state.TotalBytes()) / state.dim_size(0);
+  shape_ = state.shape();
+  shape_.InsertDim(0, 1);
+}
+
+bool RowGatherer::HasRoom(int64_t size_bytes) const {
+  // A scorer may keep what it was given: in a variable, a queue, in Python.
+  return room_.NumElements() >= size_bytes &&
+         DMAHelper::buffer(&room_)->RefCountIsOne();
+}
+
+absl::Status RowGatherer::Gather(Span<const int32_t> rows,
+                                 tensorflow::Allocator* allocator,
+                                 Tensor* gathered) {
+  *gathered = Tensor();
+  shape_.set_dim(1, rows.size());
+  const int64_t size_bytes = rows.size() * row_bytes_;
+  if (size_bytes == 0) {
+    *gathered = Tensor(allocator, dtype_, shape_);
+    return absl::OkStatus();
   }
-  const int64_t row_bytes =
-      static_cast<int64_t>(state.TotalBytes()) / state.dim_size(0);
-  const char* const from = state.tensor_data().data();
-  char* to = static_cast<char*>(room->data());
-  for (const int32_t row : rows) {
-    std::memcpy(to, from + row * row_bytes, row_bytes);
-    to += row_bytes;
+  if (!HasRoom(size_bytes)) {
+    const int64_t room_bytes = std::max(2 * size_bytes, kMinRows * row_bytes_);
+    room_ = Tensor(allocator, tensorflow::DT_UINT8, TensorShape({room_bytes}));
+    if (!room_.IsInitialized()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for the item state of ", rows.size(),
+                       " rows, ", room_bytes, " bytes"));
+    }
   }
-  // [n, ...] -> [1, n, ...], in the same memory.
-  TensorShape shape = state.shape();
-  shape.set_dim(0, rows.size());
-  shape.InsertDim(0, 1);
-  const bool is_reshaped =
-      argument->CopyFrom(room->Slice(0, rows.size()), shape);
-  DCHECK(is_reshaped);
+  CopyRows(data_, row_bytes_, rows, static_cast<char*>(room_.data()));
+  *gathered = Tensor(dtype_, shape_, DMAHelper::buffer(&room_));
+  return absl::OkStatus();
 }
 
 }  // namespace nann

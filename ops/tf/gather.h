@@ -11,11 +11,28 @@
 
 namespace nann {
 
-// Copies rows of a state [I, ...] into `argument` [1, n, ...]. The argument is
-// a view of `room`, which is kept from step to step and grows as needed.
-void Gather(const tensorflow::Tensor& state, Span<const int32_t> rows,
-            tensorflow::Allocator* allocator, tensorflow::Tensor* room,
-            tensorflow::Tensor* argument);
+// Copies rows of one state [I, ...] together, step after step, into memory that
+// it keeps.
+class RowGatherer {
+ public:
+  // Begins with another state, which outlives its use.
+  void SetState(const tensorflow::Tensor& state);
+
+  // Makes `gathered` [1, n, ...] of n rows. The memory of what was gathered
+  // before is used again, but never while anybody else still holds it.
+  absl::Status Gather(Span<const int32_t> rows,
+                      tensorflow::Allocator* allocator,
+                      tensorflow::Tensor* gathered);
+
+ private:
+  bool HasRoom(int64_t size_bytes) const;
+
+  tensorflow::DataType dtype_ = tensorflow::DT_INVALID;
+  const char* data_ = nullptr;
+  int64_t row_bytes_ = 0;
+  tensorflow::TensorShape shape_;  // [1, n, ...]
+  tensorflow::Tensor room_;        // Bytes.
+};
 
 }  // namespace nann
 

@@ -1,17 +1,53 @@
 #include "ops/tf/scorer_function.h"
 
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tensorflow/core/common_runtime/function_body.h"
 #include "tensorflow/core/graph/graph.h"
 
 namespace nann {
 namespace {
 
+using tensorflow::DataType;
+using tensorflow::DataTypeString;
+using tensorflow::DataTypeVector;
 using tensorflow::FunctionLibraryRuntime;
+using tensorflow::Tensor;
 
-// Returns whether a function has nodes that call functions or wait.
+absl::Status CheckSignature(const tensorflow::FunctionBody& body,
+                            const DataTypeVector& argument_types) {
+  if (body.arg_types.size() != argument_types.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the scorer takes ", body.arg_types.size(),
+                     " arguments, user_state, item_state and captured are ",
+                     argument_types.size()));
+  }
+  for (size_t i = 0; i < argument_types.size(); ++i) {
+    if (body.arg_types[i] != argument_types[i]) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("argument ", i, " of the scorer is ",
+                       DataTypeString(body.arg_types[i]), ", got ",
+                       DataTypeString(argument_types[i])));
+    }
+  }
+  if (body.ret_types == DataTypeVector{tensorflow::DT_FLOAT}) {
+    return absl::OkStatus();
+  }
+  const auto name = [](std::string* text, DataType type) {
+    text->append(DataTypeString(type));
+  };
+  const std::string got = absl::StrJoin(body.ret_types, ", ", name);
+  return absl::InvalidArgumentError(absl::StrCat("the scorer returns ",
+                                                 got.empty() ? "nothing" : got,
+                                                 ", wanted one float"));
+}
+
+// Returns whether a function has no nodes that call functions or wait.
 bool IsSimple(const tensorflow::FunctionBody& body) {
+  if (body.graph == nullptr) return false;
   for (const tensorflow::Node* node : body.graph->op_nodes()) {
-    if (!node->IsOp()) continue;
     for (const auto& attribute : node->def().attr()) {
       if (attribute.second.has_func() ||
           attribute.second.list().func_size() > 0) {
@@ -29,6 +65,7 @@ bool IsSimple(const tensorflow::FunctionBody& body) {
 
 absl::Status Instantiate(FunctionLibraryRuntime* library,
                          const tensorflow::NameAttrList& function,
+                         const DataTypeVector& argument_types,
                          ScorerFunction* scorer) {
   scorer->library = library;
   FunctionLibraryRuntime::InstantiateOptions options;
@@ -37,10 +74,16 @@ absl::Status Instantiate(FunctionLibraryRuntime* library,
                                           &scorer->handle));
   const tensorflow::FunctionBody* const body =
       library->GetFunctionBody(scorer->handle);
-  scorer->is_simple = body != nullptr && IsSimple(*body);
+  if (body == nullptr) {
+    return absl::InternalError("the scorer is on another device");
+  }
+  TF_RETURN_IF_ERROR(CheckSignature(*body, argument_types));
+  scorer->is_simple = IsSimple(*body);
   if (!scorer->is_simple) return absl::OkStatus();
   // One thread and no bookkeeping between nodes: several times less overhead.
   options.executor_type = "SINGLE_THREADED_EXECUTOR";
+  // Else the executor would say only at the first call that it cannot.
+  options.create_kernels_eagerly = true;
   FunctionLibraryRuntime::Handle simple;
   if (library->Instantiate(function.name(), attributes, options, &simple)
           .ok()) {
@@ -48,6 +91,16 @@ absl::Status Instantiate(FunctionLibraryRuntime* library,
   } else {
     scorer->is_simple = false;
   }
+  return absl::OkStatus();
+}
+
+absl::Status ScorerFrame::GetArg(int index, const Tensor** value) {
+  *value = &arguments[index];
+  return absl::OkStatus();
+}
+
+absl::Status ScorerFrame::SetRetval(int, const Tensor& value) {
+  scores = value;
   return absl::OkStatus();
 }
 

@@ -3,7 +3,11 @@
 #ifndef NANN_OPS_TF_SCORER_FUNCTION_H_
 #define NANN_OPS_TF_SCORER_FUNCTION_H_
 
+#include <vector>
+
 #include "tensorflow/core/framework/function.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/types.h"
 
 namespace nann {
 
@@ -14,10 +18,25 @@ struct ScorerFunction {
   bool is_simple = false;
 };
 
-// Makes a function ready to run; as a simple one if it can be.
+// Makes a function ready to run; as a simple one if it can be. Refuses one that
+// does not take arguments of these types or does not return one float32 tensor.
 absl::Status Instantiate(tensorflow::FunctionLibraryRuntime* library,
                          const tensorflow::NameAttrList& function,
+                         const tensorflow::DataTypeVector& argument_types,
                          ScorerFunction* scorer);
+
+// Arguments and result of a call. The function reads the arguments where they
+// lie: TensorFlow's own frame would copy them at each call.
+class ScorerFrame : public tensorflow::CallFrameInterface {
+ public:
+  std::vector<tensorflow::Tensor> arguments;
+  tensorflow::Tensor scores;
+
+  size_t num_args() const override { return arguments.size(); }
+  size_t num_retvals() const override { return 1; }
+  absl::Status GetArg(int index, const tensorflow::Tensor** value) override;
+  absl::Status SetRetval(int index, const tensorflow::Tensor& value) override;
+};
 
 }  // namespace nann
 

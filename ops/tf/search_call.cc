@@ -14,23 +14,28 @@ using tensorflow::OpInputList;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 
-// num_scored has a column for each step.
+// num_scored has a column for each step, rows and scores one for each answer.
 constexpr int64_t kMaxSteps = 1 << 20;
+constexpr int64_t kMaxAnswers = 1 << 20;
 
 template <typename T>
 Span<const T> Flat(const Tensor& tensor) {
-  return {tensor.flat<T>().data(), tensor.NumElements()};
+  return {static_cast<const T*>(tensor.data()), tensor.NumElements()};
 }
 
 absl::Status Fault(const std::string& fault) {
   return fault.empty() ? absl::OkStatus() : absl::InvalidArgumentError(fault);
 }
 
-absl::Status WithRank(const Tensor& tensor, int rank, const char* name) {
+absl::Status WithRank(const Tensor& tensor, int rank, const std::string& name) {
   if (tensor.dims() == rank) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, " has shape ", tensor.shape().DebugString(),
-                   ", wanted ", rank, " dimensions"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, " has shape ", tensor.shape().DebugString(), ", wanted ", rank,
+      rank == 1 ? " dimension" : " dimensions"));
+}
+
+std::string Place(const char* list, size_t i) {
+  return absl::StrCat(list, "[", i, "]");
 }
 
 absl::Status ReadPolicy(OpKernelContext* context, SearchCall* call) {
@@ -41,6 +46,10 @@ absl::Status ReadPolicy(OpKernelContext* context, SearchCall* call) {
   TF_RETURN_IF_ERROR(context->input("k", &k));
   TF_RETURN_IF_ERROR(WithRank(*k, 0, "k"));
   call->k = k->scalar<int32_t>()();
+  if (call->k < 1 || call->k > kMaxAnswers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("k is ", call->k, ", wanted 1 to ", kMaxAnswers));
+  }
   if (call->is_paper) {
     TF_RETURN_IF_ERROR(WithRank(*widths, 1, "widths"));
     TF_RETURN_IF_ERROR(WithRank(*hops, 1, "hops"));
@@ -55,10 +64,10 @@ absl::Status ReadPolicy(OpKernelContext* context, SearchCall* call) {
       call->num_steps += hops_of_level;
     }
   } else {
-    if (limits->NumElements() != 4) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "limits has ", limits->NumElements(),
-          " entries, wanted 4: ef, width, max_steps, max_evaluations"));
+    if (limits->dims() != 1 || limits->dim_size(0) != 4) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("limits has shape ", limits->shape().DebugString(),
+                       ", wanted [4]: ef, width, max_steps, max_evaluations"));
     }
     const Span<const int64_t> flat = Flat<int64_t>(*limits);
     call->best_first = {flat[0], flat[1], flat[2], flat[3]};
@@ -99,11 +108,15 @@ absl::Status ReadQueries(OpKernelContext* context, SearchCall* call) {
   if (call->allowed.dim_size(0) > 0 &&
       call->allowed.dim_size(1) != wanted_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("allowed has ", call->allowed.dim_size(1),
-                     " bytes a query, wanted ", wanted_bytes));
+        absl::StrCat("allowed has shape ", call->allowed.shape().DebugString(),
+                     ", wanted [", call->num_queries, ",", wanted_bytes,
+                     "]: a bit for each of ", num_rows, " rows"));
   }
   for (int64_t i = 0; i < call->num_queries; ++i) {
-    TF_RETURN_IF_ERROR(Fault(FindFault(call->ToQuery(i), num_rows)));
+    const std::string fault = FindFault(call->ToQuery(i), num_rows);
+    if (!fault.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("query ", i, ": ", fault));
+    }
   }
   return absl::OkStatus();
 }
@@ -119,18 +132,19 @@ absl::Status ReadStates(OpKernelContext* context, SearchCall* call) {
   for (const auto& [name, kept, length] : lists) {
     OpInputList inputs;
     TF_RETURN_IF_ERROR(context->input_list(name, &inputs));
-    for (const Tensor& tensor : inputs) {
-      kept->push_back(tensor);
-      if (length < 0) continue;
+    kept->assign(inputs.begin(), inputs.end());
+    if (length < 0) continue;
+    for (size_t i = 0; i < kept->size(); ++i) {
+      const Tensor& tensor = (*kept)[i];
       if (tensor.dims() < 1 || tensor.dim_size(0) != length) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(name, " has shape ", tensor.shape().DebugString(),
-                         ", wanted ", length, " along the first dimension"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            Place(name, i), " has shape ", tensor.shape().DebugString(),
+            ", wanted ", length, " along the first dimension"));
       }
       if (!tensorflow::DataTypeCanUseMemcpy(tensor.dtype())) {
         return absl::InvalidArgumentError(absl::StrCat(
-            name, " is of type ", tensorflow::DataTypeString(tensor.dtype()),
-            ", wanted numbers"));
+            Place(name, i), " is of type ",
+            tensorflow::DataTypeString(tensor.dtype()), ", wanted numbers"));
       }
     }
   }
@@ -147,8 +161,7 @@ absl::Status ReadStates(OpKernelContext* context, SearchCall* call) {
 Query SearchCall::ToQuery(int64_t i) const {
   const auto row = [i](const Tensor& matrix) {
     const int64_t width = matrix.dim_size(1);
-    return Span<const int32_t>(matrix.flat<int32_t>().data() + i * width,
-                               width);
+    return Span<const int32_t>(Flat<int32_t>(matrix).data() + i * width, width);
   };
   Query query;
   query.k = k;
@@ -157,7 +170,7 @@ Query SearchCall::ToQuery(int64_t i) const {
   query.filter.denied = row(denied);
   if (allowed.dim_size(0) > 0) {
     query.filter.allowed =
-        allowed.flat<uint8_t>().data() + i * allowed.dim_size(1);
+        Flat<uint8_t>(allowed).data() + i * allowed.dim_size(1);
   }
   return query;
 }
@@ -176,8 +189,8 @@ absl::Status ReadGraph(OpKernelContext* context, GraphView* graph) {
   TF_RETURN_IF_ERROR(context->input_list("values", &values));
   TF_RETURN_IF_ERROR(context->input_list("row_splits", &row_splits));
   for (int i = 0; i < values.size(); ++i) {
-    TF_RETURN_IF_ERROR(WithRank(values[i], 1, "values"));
-    TF_RETURN_IF_ERROR(WithRank(row_splits[i], 1, "row_splits"));
+    TF_RETURN_IF_ERROR(WithRank(values[i], 1, Place("values", i)));
+    TF_RETURN_IF_ERROR(WithRank(row_splits[i], 1, Place("row_splits", i)));
     graph->levels.push_back(
         {Flat<int32_t>(values[i]), Flat<int64_t>(row_splits[i])});
   }

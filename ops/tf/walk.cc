@@ -5,17 +5,32 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "ops/tf/gather.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/tensor_util.h"
 #include "tensorflow/core/platform/cpu_info.h"
 
 namespace nann {
+namespace {
 
 using tensorflow::AsyncOpKernel;
 using tensorflow::FunctionLibraryRuntime;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
+
+FunctionLibraryRuntime::Options RunOptions(OpKernelContext* context,
+                                           bool is_simple) {
+  FunctionLibraryRuntime::Options options(context->step_id());
+  options.rendezvous = context->rendezvous();
+  options.cancellation_manager = context->cancellation_manager();
+  options.collective_executor = context->collective_executor();
+  options.step_container = context->step_container();
+  options.stats_collector = context->stats_collector();
+  options.runner = context->runner();
+  options.run_all_kernels_inline = is_simple;
+  return options;
+}
+
+}  // namespace
 
 Walk::Walk(OpKernelContext* context, const ScorerFunction& scorer,
            SearchCall call, ScratchPool<Scratch>* pool,
@@ -23,6 +38,7 @@ Walk::Walk(OpKernelContext* context, const ScorerFunction& scorer,
     : context_(context),
       scorer_(scorer),
       call_(std::move(call)),
+      options_(RunOptions(context, scorer.is_simple)),
       pool_(pool),
       done_(std::move(done)),
       allocator_(context->get_allocator({})) {}
@@ -64,15 +80,15 @@ void Walk::NextSearch(Lease scratch) {
     }
     auto query = std::make_shared<OneSearch>(number, std::move(scratch));
     call_.Start(number, &query->scratch->search);
-    SetUserState(query.get());
+    SetArguments(query.get());
     if (!Advance(query)) return;
     scratch = std::move(query->scratch);
   }
 }
 
-void Walk::SetUserState(OneSearch* query) {
-  std::vector<Tensor>& arguments = query->scratch->arguments;
-  arguments.clear();
+void Walk::SetArguments(OneSearch* query) {
+  Scratch& scratch = *query->scratch;
+  std::vector<Tensor>& arguments = scratch.frame.arguments;
   for (const Tensor& tensor : call_.user_state) {
     if (call_.num_queries == 1) {
       arguments.push_back(tensor);
@@ -86,100 +102,89 @@ void Walk::SetUserState(OneSearch* query) {
   arguments.resize(arguments.size() + call_.item_state.size());
   arguments.insert(arguments.end(), call_.captured.begin(),
                    call_.captured.end());
+  scratch.gatherers.resize(call_.item_state.size());
+  for (size_t i = 0; i < call_.item_state.size(); ++i) {
+    scratch.gatherers[i].SetState(call_.item_state[i]);
+  }
 }
 
 bool Walk::Advance(const std::shared_ptr<OneSearch>& query) {
   Scratch& scratch = *query->scratch;
-  while (scratch.search.Next(&query->asked)) {
-    if (IsCancelled()) {
-      Fail(absl::CancelledError("the search was cancelled"));
-      return true;
-    }
-    GatherItems(query.get());
-    scratch.results.clear();
+  while (query->status.ok() && scratch.search.Next(&query->asked)) {
+    query->status = CheckGoesOn();
+    if (query->status.ok()) query->status = GatherItems(query.get());
+    if (!query->status.ok()) break;
     if (scorer_.is_simple) {
-      query->status = scorer_.library->RunSync(
-          RunOptions(), scorer_.handle, scratch.arguments, &scratch.results);
+      query->status =
+          scorer_.library->RunSync(options_, scorer_.handle, &scratch.frame);
     } else if (!RunInBackground(query)) {
       return false;
     }
-    if (!Absorb(query.get())) return true;
+    if (query->status.ok()) query->status = Absorb(query.get());
   }
-  WriteAnswers(*query);
+  if (query->status.ok()) {
+    WriteAnswers(*query);
+  } else {
+    Fail(query->status);
+  }
+  // What is kept for the next call keeps nothing of this one alive.
+  scratch.frame.arguments.clear();
+  scratch.frame.scores = Tensor();
   return true;
 }
 
 bool Walk::RunInBackground(const std::shared_ptr<OneSearch>& query) {
   query->arrived = 0;
   const auto self = shared_from_this();
-  Scratch& scratch = *query->scratch;
-  scorer_.library->Run(RunOptions(), scorer_.handle, scratch.arguments,
-                       &scratch.results,
+  scorer_.library->Run(options_, scorer_.handle, &query->scratch->frame,
                        [self, query](const absl::Status& status) {
                          query->status = status;
                          if (query->arrived.exchange(1) == 0) return;
-                         const bool goes_on = self->Absorb(query.get());
-                         if (goes_on && !self->Advance(query)) return;
+                         if (status.ok())
+                           query->status = self->Absorb(query.get());
+                         if (!self->Advance(query)) return;
                          self->NextSearch(std::move(query->scratch));
                        });
   return query->arrived.exchange(1) == 1;
 }
 
-FunctionLibraryRuntime::Options Walk::RunOptions() {
-  FunctionLibraryRuntime::Options options(context_->step_id());
-  options.rendezvous = context_->rendezvous();
-  options.cancellation_manager = context_->cancellation_manager();
-  options.collective_executor = context_->collective_executor();
-  options.step_container = context_->step_container();
-  options.stats_collector = context_->stats_collector();
-  options.runner = context_->runner();
-  options.run_all_kernels_inline = scorer_.is_simple;
-  return options;
-}
-
-bool Walk::IsCancelled() const {
+absl::Status Walk::CheckGoesOn() const {
   auto* const manager = context_->cancellation_manager();
-  return manager != nullptr && manager->IsCancelled();
+  if (manager != nullptr && manager->IsCancelled()) {
+    return absl::CancelledError("the search was cancelled");
+  }
+  // Whatever it is, it is not the failure that is told.
+  if (has_failed_) return absl::AbortedError("another query has failed");
+  return absl::OkStatus();
 }
 
-void Walk::GatherItems(OneSearch* query) {
+absl::Status Walk::GatherItems(OneSearch* query) {
   Scratch& scratch = *query->scratch;
-  scratch.gathered.resize(call_.item_state.size());
-  for (size_t i = 0; i < call_.item_state.size(); ++i) {
-    Gather(call_.item_state[i], query->asked, allocator_, &scratch.gathered[i],
-           &scratch.arguments[call_.user_state.size() + i]);
+  // It may be a view of what was gathered.
+  scratch.frame.scores = Tensor();
+  Tensor* const arguments =
+      scratch.frame.arguments.data() + call_.user_state.size();
+  for (size_t i = 0; i < scratch.gatherers.size(); ++i) {
+    TF_RETURN_IF_ERROR(
+        scratch.gatherers[i].Gather(query->asked, allocator_, &arguments[i]));
   }
+  return absl::OkStatus();
 }
 
-bool Walk::Absorb(OneSearch* query) {
-  const absl::Status status = CheckScores(*query);
-  if (!status.ok()) {
-    Fail(status);
-    return false;
-  }
+absl::Status Walk::Absorb(OneSearch* query) {
   Scratch& scratch = *query->scratch;
-  const float* const scores = scratch.results[0].flat<float>().data();
-  const int64_t fault = scratch.search.Absorb(scores);
-  if (fault >= 0) {
-    Fail(absl::InvalidArgumentError(absl::StrCat(
-        "the scorer gave ", scores[fault], " for row ", query->asked[fault],
-        " of query ", query->number, ", wanted a number")));
-    return false;
-  }
-  return true;
-}
-
-absl::Status Walk::CheckScores(const OneSearch& query) const {
-  TF_RETURN_IF_ERROR(query.status);
-  const std::vector<Tensor>& results = query.scratch->results;
-  if (results.size() != 1 || results[0].dtype() != tensorflow::DT_FLOAT) {
-    return absl::InvalidArgumentError(
-        "the scorer wants to return one float32 tensor");
-  }
-  if (results[0].NumElements() != query.asked.size()) {
+  const Tensor& scores = scratch.frame.scores;
+  if (!scores.IsInitialized() || scores.NumElements() != query->asked.size()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "the scorer gave scores of shape ", results[0].shape().DebugString(),
-        " for ", query.asked.size(), " rows"));
+        "the scorer gave scores of shape ", scores.shape().DebugString(),
+        " for ", query->asked.size(), " rows"));
+  }
+  const float* const values = static_cast<const float*>(scores.data());
+  const int64_t fault = scratch.search.Absorb(values);
+  if (fault >= 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the scorer gave ", values[fault], " for row ", query->asked[fault],
+        " of query ", query->number, ", wanted a number"));
   }
   return absl::OkStatus();
 }

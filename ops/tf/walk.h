@@ -11,6 +11,7 @@
 
 #include "ops/core/beam_search.h"
 #include "ops/core/scratch_pool.h"
+#include "ops/tf/gather.h"
 #include "ops/tf/scorer_function.h"
 #include "ops/tf/search_call.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -27,10 +28,8 @@ class Walk : public std::enable_shared_from_this<Walk> {
   // What one search keeps from step to step and from call to call.
   struct Scratch {
     BeamSearch search;
-    // Item state of a step's rows, with room.
-    std::vector<tensorflow::Tensor> gathered;
-    std::vector<tensorflow::Tensor> arguments;
-    std::vector<tensorflow::Tensor> results;
+    std::vector<RowGatherer> gatherers;  // One for each item state.
+    ScorerFrame frame;
   };
 
   Walk(tensorflow::OpKernelContext* context, const ScorerFunction& scorer,
@@ -61,7 +60,8 @@ class Walk : public std::enable_shared_from_this<Walk> {
   // Takes the next query, or leaves if there is none.
   void NextSearch(Lease scratch);
 
-  void SetUserState(OneSearch* query);
+  // Lays out the arguments of the scorer, but for the item state.
+  void SetArguments(OneSearch* query);
 
   // Takes steps until the search ends (true) or a callback carries on (false).
   bool Advance(const std::shared_ptr<OneSearch>& query);
@@ -70,15 +70,14 @@ class Walk : public std::enable_shared_from_this<Walk> {
   // carry on.
   bool RunInBackground(const std::shared_ptr<OneSearch>& query);
 
-  tensorflow::FunctionLibraryRuntime::Options RunOptions();
-  bool IsCancelled() const;
+  // Returns why the call is not to go on, if it is not.
+  absl::Status CheckGoesOn() const;
 
   // Copies the item state of the rows asked for into arguments of the scorer.
-  void GatherItems(OneSearch* query);
+  absl::Status GatherItems(OneSearch* query);
 
-  // Hands the scores to the search. Returns false if that is not possible.
-  bool Absorb(OneSearch* query);
-  absl::Status CheckScores(const OneSearch& query) const;
+  // Hands the scores to the search.
+  absl::Status Absorb(OneSearch* query);
 
   void WriteAnswers(const OneSearch& query);
 
@@ -91,6 +90,7 @@ class Walk : public std::enable_shared_from_this<Walk> {
   tensorflow::OpKernelContext* const context_;
   const ScorerFunction scorer_;
   const SearchCall call_;
+  const tensorflow::FunctionLibraryRuntime::Options options_;
   ScratchPool<Scratch>* const pool_;
   tensorflow::AsyncOpKernel::DoneCallback done_;
   tensorflow::Allocator* const allocator_;
