@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-_LIBRARY = pathlib.Path(__file__).parent / "_nann_ops.so"
+LIBRARY_PATH = pathlib.Path(__file__).parent / "_nann_ops.so"
 
 # (user_state nest of [1, *], item_state nest of [1, n, *]) -> [1, n] float32.
 Score = Callable[[Any, Any], tf.Tensor]
@@ -38,12 +38,12 @@ def library() -> Any:
   Raises:
     FileNotFoundError: It has not been built.
   """
-  if not _LIBRARY.exists():
+  if not LIBRARY_PATH.exists():
     raise FileNotFoundError(
-      f"{_LIBRARY} is missing; build it with python setup.py build_ext"
+      f"{LIBRARY_PATH} is missing; build it with python setup.py build_ext"
       " --inplace"
     )
-  return tf.load_op_library(str(_LIBRARY))
+  return tf.load_op_library(str(LIBRARY_PATH))
 
 
 def _scorer_function(
