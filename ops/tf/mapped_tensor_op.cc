@@ -128,7 +128,8 @@ bool Matches(const std::string& descr, DataType dtype) {
 // Makes a tensor of a file.
 absl::Status Map(const std::string& path, DataType dtype,
                  const tensorflow::PartialTensorShape& wanted, Tensor* tensor) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Not to wait for the writer of a pipe, which is refused below.
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) {
     return absl::NotFoundError(
         absl::StrCat(path, " cannot be opened: ", std::strerror(errno)));
