@@ -172,7 +172,7 @@ class PairScoreOp : public OpKernel {
                                Flat(biases[i]).data(), width, outputs});
       width = outputs;
     }
-    if (out->NumElements() != width) {
+    if (out->dims() != 1 || out->dim_size(0) != width) {
       return Wrong("out", *out, absl::StrCat("[", width, "]"));
     }
     model->last_slope = Flat(slopes[kernels.size()]).data();
