@@ -121,8 +121,9 @@ denied: [B, X] rows that may not be returned, padded with -1.
 widths: [num_levels + 1] beam width of each level from level 0 up, the entry
   points last. Policy paper; else empty.
 hops: [num_levels + 1] expansions on each level, likewise; the last is 1.
-limits: [4] ef, width, max_steps, max_evaluations. Policy best_first; else empty.
-k: Scalar, answers of a query.
+limits: [4] ef, width, max_steps (at most 2^20), max_evaluations. Policy
+  best_first; else empty.
+k: Scalar, answers of a query, at most 2^20.
 user_state: What the scorer needs of a query, each [B, ...].
 item_state: What the scorer needs of a row, each [I, ...].
 captured: What the scorer needs besides.

@@ -56,6 +56,8 @@ Maps an .npy file into memory as a read-only tensor, without copying it.
 
 The pages are shared by all that map the same file: several models, versions and
 processes. The file must not be changed while it is mapped; replace it by rename.
+It stays mapped as long as the session or function that holds the op, so that
+every request gets the same memory.
 
 path: Scalar. The file: NumPy format version 1 to 3, little-endian, C order, its
   data beginning at a multiple of 64 bytes (as numpy.save writes it).

@@ -82,6 +82,18 @@ def test_in_a_function(score: Callable[..., tf.Tensor]) -> None:
   assert cases.answers(search(WORLD.scores)) == EXPECTED
 
 
+@scorers
+def test_in_an_input_pipeline(score: Callable[..., tf.Tensor]) -> None:
+  inputs = arguments() | traced(score)
+  users = tf.data.Dataset.from_tensors(WORLD.scores).repeat(3)
+  found = users.map(
+    lambda user_state: cases.call(inputs | {"user_state": [user_state]}),
+    num_parallel_calls=3,
+  )
+  for answers in found:
+    assert cases.answers(answers) == EXPECTED
+
+
 def test_scorer_with_a_queue_keeps_what_it_was_given() -> None:
   """The memory of a step's item state is not used again while it is held."""
   queue = tf.queue.FIFOQueue(1000, [tf.int32], [[1, 1]])

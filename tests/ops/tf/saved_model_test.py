@@ -54,6 +54,7 @@ def same(got: Answers, answers: Answers) -> None:
     np.testing.assert_array_equal(got[name], answers[name])
 
 
+@pytest.mark.slow
 def test_moved_model_answers_alike_in_a_fresh_process(
   saved: pathlib.Path, answers: Answers, tmp_path: pathlib.Path
 ) -> None:
