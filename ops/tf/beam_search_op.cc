@@ -175,6 +175,7 @@ class BeamSearchOp : public AsyncOpKernel {
     bool is_known = tensors.size() == checked_.size();
     for (size_t i = 0; is_known && i < tensors.size(); ++i) {
       is_known = tensors[i].SharesBufferWith(checked_[i]) &&
+                 tensors[i].data() == checked_[i].data() &&
                  tensors[i].shape() == checked_[i].shape();
     }
     if (is_known) return absl::OkStatus();

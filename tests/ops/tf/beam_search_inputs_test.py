@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nann import ops
 from nann.index.graph import HnswGraph, Level
 from tests import worlds
 from tests.ops.tf import cases
@@ -262,7 +263,7 @@ PAPER = {
   ),
   "too many hops": (
     put("hops", np.array([2**31 - 1, 2**31 - 1, 1], np.int32)),
-    "a search may take 4294967295 steps, wanted at most 1048576",
+    "hops add up to 4294967295, wanted at most 1048576",
   ),
 }
 
@@ -355,3 +356,27 @@ def test_infinite_scores_are_scores() -> None:
   table = np.array([[0, np.inf, 1, -np.inf, 2]] * 2, np.float32)
   found = cases.call(inputs | {"user_state": [table]})
   assert found.rows.numpy().tolist() == [[1, 4, 2, 0, 3]] * 2
+
+
+def test_slices_of_one_tensor_are_checked_each() -> None:
+  """They share a buffer, and so must not be taken for one graph."""
+  good = np.arange(16, dtype=np.int32)
+  both = tf.constant(np.stack([good, good + 1000]))
+
+  @tf.function(input_signature=[tf.TensorSpec([16], tf.int32)])
+  def search(values: tf.Tensor) -> tf.Tensor:
+    return ops.beam_search(
+      [(values, tf.range(17, dtype=tf.int64))],
+      tf.constant([0]),
+      lambda user, items: items,
+      tf.zeros([1, 1]),
+      tf.zeros([16]),
+      tf.constant([[3]]),
+      tf.zeros([1, 0], tf.int32),
+      1,
+      limits=[4, 1, 9, 99],
+    ).rows
+
+  assert search(both[0]).numpy().tolist() == [[3]]
+  with pytest.raises(tf.errors.InvalidArgumentError, match="outside"):
+    search(both[1])
