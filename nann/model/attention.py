@@ -11,6 +11,7 @@ Source: NANN (arXiv 2202.10226), section 4; widths and scale of its code.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -28,6 +29,10 @@ from nann.model.scorer import (
 _HIDDEN, _KEY = 128, 256
 _MLP = (128, 64, 32)
 _MASKED_LOGIT = -1e9
+
+
+# [..., 128] -> W2^T k [..., 128] and b2.k [...], scaled.
+Keys = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 class UserState(NamedTuple):
@@ -86,10 +91,16 @@ class AttentionScorer(embeddings.EmbeddingScorer):
     return _score(self.mlp, user_state, item_state, phase)
 
   def parts(self) -> ScoringParts:
-    mlp = self.mlp.folded()
+    mlp, keys = self.mlp.folded(), self._folded_keys()
+
+    def user_state(history: History | None, embedding: tf.Tensor) -> UserState:
+      if self.mask_padding:
+        embedding = embedding[:, : embeddings.longest(embedding)]
+      return self._user_state(mlp, embedding, keys)
+
     return ScoringParts(
       item_state=lambda items, embedding: self._item_state(mlp, embedding),
-      user_state=lambda history, embedding: self._user_state(mlp, embedding),
+      user_state=user_state,
       score=lambda user, items: _score(mlp, user, items, Phase.INFERENCE),
       network=mlp_network(
         mlp,
@@ -104,22 +115,40 @@ class AttentionScorer(embeddings.EmbeddingScorer):
       hidden=mlp.item_part(item_embedding),
     )
 
-  def _user_state(
-    self, mlp: PairMlp, history_embedding: tf.Tensor
-  ) -> UserState:
-    hidden = self.key_prelu(self.key_1(history_embedding))
-    keys = self.key_2(hidden) / math.sqrt(_KEY)  # [B, L, 256]
+  def _keys(self, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns W2^T k [..., 128] and b2.k [...], scaled, of prelu(..)."""
+    keys = self.key_2(hidden) / math.sqrt(_KEY)  # [..., 256]
     assert self.query_2.bias is not None
     key_bias = layers.linear(keys, self.query_2.bias[:, None])[..., 0]
+    return layers.linear(keys, tf.transpose(self.query_2.kernel)), key_bias
+
+  def _folded_keys(self) -> Keys:
+    """Returns the same function as `_keys`, as one product."""
+    # The function is affine: its value at 0 and at the unit vectors says all.
+    points = tf.concat([tf.zeros([1, _HIDDEN]), tf.eye(_HIDDEN)], axis=0)
+    keys, key_bias = self._keys(points)
+    both = tf.concat([keys, key_bias[:, None]], axis=1)  # [129, 129]
+    bias, kernel = both[0], both[1:] - both[0]
+
+    def folded(hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+      both = layers.linear(hidden, kernel) + bias
+      return both[..., :-1], both[..., -1]
+
+    return folded
+
+  def _user_state(
+    self,
+    mlp: PairMlp,
+    history_embedding: tf.Tensor,
+    keys_of: Keys | None = None,
+  ) -> UserState:
+    hidden = self.key_prelu(self.key_1(history_embedding))
+    keys, key_bias = (keys_of or self._keys)(hidden)
     if self.mask_padding:
       # A history of nothing but padding: equal weights on values that are 0.
       valid = embeddings.valid_positions(history_embedding)
       key_bias += (1.0 - valid) * _MASKED_LOGIT
-    return UserState(
-      keys=layers.linear(keys, tf.transpose(self.query_2.kernel)),
-      key_bias=key_bias,
-      values=mlp.user_part(history_embedding),
-    )
+    return UserState(keys, key_bias, values=mlp.user_part(history_embedding))
 
 
 def _score(

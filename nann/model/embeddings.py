@@ -96,3 +96,14 @@ def mean_of_history(
     return tf.reduce_mean(history_embedding, axis=1)
   number = tf.reduce_sum(valid_positions(history_embedding), 1, keepdims=True)
   return tf.reduce_sum(history_embedding, axis=1) / tf.maximum(number, 1.0)
+
+
+def longest(history_embedding: tf.Tensor) -> tf.Tensor:
+  """Returns how many positions the longest history takes, at least 1.
+
+  Args:
+    history_embedding: [B, L, H] float32, all zero where a position is padding.
+  """
+  places = tf.range(1, tf.shape(history_embedding)[1] + 1)
+  valid = tf.cast(valid_positions(history_embedding), tf.int32)
+  return tf.maximum(tf.reduce_max(valid * places), 1)

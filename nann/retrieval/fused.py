@@ -4,6 +4,7 @@ A search scores a hundred items at a time: between small ops, most of the time
 goes into starting them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -26,8 +27,8 @@ def can_fuse(parts: ScoringParts) -> bool:
 
 def fuse(parts: ScoringParts) -> ScoringParts:
   """Returns the same functions, with the pair part as one op."""
-  network = parts.network
-  assert network is not None
+  assert parts.network is not None
+  network = _with_constants(parts.network)
 
   def user_state(history: Items | None, embedding: tf.Tensor) -> ops.PairUser:
     return _pair_user(network, parts.user_state(history, embedding))
@@ -47,6 +48,21 @@ def fuse(parts: ScoringParts) -> ScoringParts:
     )
 
   return ScoringParts(parts.item_state, user_state, score)
+
+
+def _with_constants(network: PairNetwork) -> PairNetwork:
+  """Reads the weights once, so that no step of a search reads a variable."""
+
+  def constants(weights: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    return [tf.identity(tf.convert_to_tensor(weight)) for weight in weights]
+
+  with tf.init_scope():
+    return network._replace(
+      slopes=constants(network.slopes),
+      kernels=constants(network.kernels),
+      biases=constants(network.biases),
+      out=constants([network.out])[0],
+    )
 
 
 def _pair_user(network: PairNetwork, state: Any) -> ops.PairUser:
