@@ -216,13 +216,13 @@ class IndexSettings(Settings):
     minimum=1,
   )
   flat_reversed: int = setting(
-    16,
+    8,
     "Policy best_first: an item is linked back to at most so many of those"
     " that it is a nearest neighbor of.",
     minimum=0,
   )
   flat_links: int = setting(
-    8,
+    4,
     "Policy best_first: M of the slim HNSW graph whose lowest level joins the"
     " neighborhoods.",
     minimum=2,

@@ -76,6 +76,10 @@ class OutputPaths:
     return self.root / "search" / "settings.json"
 
   @property
+  def search_entries(self) -> pathlib.Path:
+    return self.root / "search" / "entries.npy"
+
+  @property
   def metrics(self) -> pathlib.Path:
     return self.root / "metrics"
 

@@ -1,7 +1,7 @@
 """Loads what earlier jobs wrote, and refuses what does not fit together."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ def load_retriever(
   data: dataset.PreparedData,
   with_index: bool,
   state_dtype: str = "float32",
+  entries: np.ndarray | None = None,
 ) -> Retriever:
   """Makes the retriever of an output folder.
 
@@ -27,6 +28,7 @@ def load_retriever(
     data: The data set it was trained on.
     with_index: Load the index too.
     state_dtype: How the state of the items is kept.
+    entries: [M] int32 rows where walks begin beside the history.
 
   Raises:
     FileNotFoundError: An artefact is missing.
@@ -43,7 +45,9 @@ def load_retriever(
         content, embeddings.name, embeddings, output.index, "build_index"
       )
   category_table = data.catalogue.category_table()
-  return Retriever(model.scorer, items, index, category_table, state_dtype)
+  return Retriever(
+    model.scorer, items, index, category_table, state_dtype, entries
+  )
 
 
 def load_items(
@@ -77,9 +81,21 @@ def load_items(
   return ItemArrays(item_ids, table[item_ids].astype(np.int64), embeddings)
 
 
+class Tuned(NamedTuple):
+  """What job tune has written to search/.
+
+  Attributes:
+    content: Of settings.json.
+    entries: [M] int32 rows where walks begin beside the history.
+  """
+
+  content: dict[str, Any]
+  entries: np.ndarray
+
+
 def search_plan(
   search: config.SearchSettings,
-  output: paths.OutputPaths,
+  tuned: Tuned | None,
   start_level: int,
   k: int,
 ) -> answering.Plan:
@@ -87,15 +103,14 @@ def search_plan(
 
   Args:
     search: The settings.
-    output: The folder of the run, with search/settings.json if it was tuned.
+    tuned: What job tune found for the same policy, if it was run.
     start_level: Of the graph of policy paper.
     k: K.
   """
-  tuned = tuned_settings(output)
   cost = cost_model.untuned(search.ef, k)
-  if tuned is not None and tuned["search_policy"] == search.search_policy:
-    search = _with_tuned(search, tuned["settings"])
-    cost = cost_model.CostModel(tuned["num_scored"])
+  if tuned is not None:
+    search = _with_tuned(search, tuned.content["settings"])
+    cost = cost_model.CostModel(tuned.content["num_scored"])
   return answering.Plan(
     search.search_mode,
     search_policy(search, start_level),
@@ -104,18 +119,43 @@ def search_plan(
   )
 
 
-def tuned_settings(output: paths.OutputPaths) -> dict[str, Any] | None:
-  """Reads search/settings.json; None without one that fits the index."""
+def load_tuned(
+  search: config.SearchSettings, output: paths.OutputPaths
+) -> Tuned | None:
+  """Reads search/; None without settings for the policy, model and index."""
   if not output.search_settings.exists():
     return None
-  tuned: dict[str, Any] = files.load_json(output.search_settings, "tune")
-  if tuned["parents"] != search_parents(output):
+  content: dict[str, Any] = files.load_json(output.search_settings, "tune")
+  if content["parents"] != search_parents(output):
     console.warn(
       f"{output.search_settings} was tuned for another model or index and is"
       " not used; run --job-type tune again"
     )
     return None
-  return tuned
+  if content["search_policy"] != search.search_policy:
+    return None
+  entries = np.asarray(files.load_array(output.search_entries, "tune"))
+  if files.checksum(output.search_entries) != content["entries_sha256"]:
+    raise ValueError(
+      f"{output.search_entries} is not the file that"
+      f" {output.search_settings.name} describes; run --job-type tune again"
+    )
+  return Tuned(content, entries)
+
+
+def save_tuned(
+  output: paths.OutputPaths, content: dict[str, Any], entries: np.ndarray
+) -> None:
+  """Writes search/; what it was tuned for and checksums are added."""
+  files.save_array(output.search_entries, entries)
+  files.save_json(
+    output.search_settings,
+    {
+      **content,
+      "entries_sha256": files.checksum(output.search_entries),
+      "parents": search_parents(output),
+    },
+  )
 
 
 def search_parents(output: paths.OutputPaths) -> dict[str, str]:

@@ -58,12 +58,19 @@ def set_up(
   Args:
     settings: All settings.
     with_index: Load the graphs too.
-    split: Whose users to measure on: test or validate.
+    split: Whose users to measure on: test, with what was tuned, or validate.
   """
   output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
   data = dataset.load(pathlib.Path(settings.paths.dataset_dir))
+  tuned = None
+  if with_index and split == "test":
+    tuned = artefacts.load_tuned(settings.search, output)
   retriever = artefacts.load_retriever(
-    output, data, with_index, settings.search.item_state_dtype
+    output,
+    data,
+    with_index,
+    settings.search.item_state_dtype,
+    None if tuned is None else tuned.entries,
   )
   held_out = data.held_out(split)
   asked = settings.evaluation.num_test_batch
@@ -73,8 +80,28 @@ def set_up(
   if retriever.index is not None:
     k = max(clamped(settings.evaluation.topk_eval, len(retriever.items)))
     start_level = retriever.index.hnsw.start_level
-    plan = artefacts.search_plan(settings.search, output, start_level, k)
+    plan = artefacts.search_plan(settings.search, tuned, start_level, k)
   return Bench(output, data, held_out.first(asked), retriever, plan)
+
+
+def training_histories(
+  data: dataset.PreparedData, number: int, length: int, seed: int
+) -> np.ndarray:
+  """Returns [n, length] int64: the first items of some training users.
+
+  Raises:
+    ValueError: The records do not hold users, but windows.
+  """
+  sequences = data.train_sequences()
+  num_users = len(sequences.row_splits) - 1
+  rng = np.random.default_rng(seed)
+  chosen = rng.permutation(num_users)[:number]
+  histories: np.ndarray = np.zeros((len(chosen), length), dtype=np.int64)
+  for place, user in enumerate(chosen):
+    begin, end = sequences.row_splits[user : user + 2]
+    items = sequences.item_ids[begin : min(end, begin + length)]
+    histories[place, : len(items)] = items
+  return histories
 
 
 def clamped(topk_eval: Sequence[int], num_items: int) -> list[int]:

@@ -3,56 +3,99 @@
 Measured on validation users; test, export and serving take what it finds.
 """
 
-import pathlib
 from typing import Any
 
 import numpy as np
 
-from nann import config, console, files, pictures
+from nann import config, console, pictures
 from nann.jobs import artefacts, measuring
-from nann.retrieval import brute_force, cost_model, tuning
+from nann.retrieval import brute_force, cost_model, entries, tuning
 from nann.retrieval import result as results
 from nann.retrieval.result import Policy
+from nann.retrieval.retriever import Retriever
+
+# How many frequent answers are tried as entries beside the history.
+_FREQUENT = (64, 128)
 
 
 def run(settings: config.Config) -> None:
   """Runs the job."""
   bench = measuring.set_up(settings, with_index=True, split="validate")
   evaluation = settings.evaluation
-  histories = _histories(bench, evaluation)
+  histories = _histories(settings, bench)
   k = max(measuring.clamped(evaluation.topk_eval, bench.num_items))
   exact = _exact(bench, histories, k)
+  entry_sets = _entry_sets(settings, bench, k)
   ladders = list(_ladders(settings.search, bench, k))
-  with console.progress(sum(map(len, ladders)), "setting", "tuning") as bar:
+  total = len(entry_sets) * sum(map(len, ladders))
+  found: dict[str, tuning.Point] = {}
+  points: list[dict[str, Any]] = []
+  with console.progress(total, "setting", "tuning") as bar:
+    for name, rows in entry_sets.items():
+      retriever = bench.retriever.with_entries(rows)
 
-    def measure(policy: Policy) -> tuning.Point:
-      point = tuning.measure(bench.retriever, policy, histories, exact)
-      bar.update(1)
-      return point
+      def measure(
+        policy: Policy, retriever: Retriever = retriever
+      ) -> tuning.Point:
+        bar.update(1)
+        return tuning.measure(retriever, policy, histories, exact)
 
-    best, points = tuning.cheapest(ladders, measure, evaluation.target_coverage)
+      best, measured = tuning.cheapest(
+        ladders, measure, evaluation.target_coverage
+      )
+      points += [{"entries": name, **_described(point)} for point in measured]
+      if best is not None:
+        found[name] = best
     # A ladder ends where the target is reached.
     bar.total = bar.n
   _print(points, k)
-  figure = pictures.tuning_curve(
-    [_described(point) for point in points], evaluation.target_coverage, k
-  )
+  figure = pictures.tuning_curve(points, evaluation.target_coverage, k)
   pictures.save(figure, bench.output.metrics / "tune.png")
-  if best is None:
+  if not found:
     raise ValueError(
       f"no setting reaches --target-coverage {evaluation.target_coverage}; the"
-      f" best is {max(p.coverage.mean() for p in points):.4f}. Raise"
+      f" best is {max(p['coverage'] for p in points):.4f}. Raise"
       " --max-search-steps or --max-evaluations, use --search-mode scan, or"
       " lower the target"
     )
-  _write(settings, bench.output.search_settings, bench, best, len(histories))
+  name = min(found, key=lambda name: found[name].evaluations.mean())
+  _write(settings, bench, found[name], entry_sets[name], len(histories))
 
 
-def _histories(
-  bench: measuring.Bench, evaluation: config.EvaluationSettings
-) -> np.ndarray:
-  affordable = evaluation.max_exact_pairs // bench.num_items
-  number = min(evaluation.num_tune_users, affordable, len(bench.held_out))
+def _entry_sets(
+  settings: config.Config, bench: measuring.Bench, k: int
+) -> dict[str, np.ndarray]:
+  """Returns the rows to try as entries beside the history, by name."""
+  if settings.search.search_policy == "paper":
+    return {"entry level": bench.retriever.entries}
+  sets = {"medoids": bench.retriever.entries}
+  try:
+    histories = measuring.training_histories(
+      bench.data,
+      min(settings.evaluation.num_tune_users, _affordable(settings, bench)),
+      bench.held_out.histories.shape[1],
+      settings.run.seed,
+    )
+  except ValueError as error:
+    console.warn(f"no frequent answers as entries: {error}")
+    return sets
+  answers = _exact(bench, histories, k)
+  for count in _FREQUENT:
+    sets[f"{count} frequent"] = entries.frequent_answers(answers, count)
+  return sets
+
+
+def _affordable(settings: config.Config, bench: measuring.Bench) -> int:
+  """Returns for how many users all items may be scored."""
+  return settings.evaluation.max_exact_pairs // bench.num_items
+
+
+def _histories(settings: config.Config, bench: measuring.Bench) -> np.ndarray:
+  number = min(
+    settings.evaluation.num_tune_users,
+    _affordable(settings, bench),
+    len(bench.held_out),
+  )
   if not number:
     raise ValueError(
       "there is no validation user to measure on; raise"
@@ -93,33 +136,31 @@ def _described(point: tuning.Point) -> dict[str, Any]:
   }
 
 
-def _print(points: list[tuning.Point], k: int) -> None:
-  rows = [_described(point) for point in points]
-  names = list(rows[0])
+def _print(points: list[dict[str, Any]], k: int) -> None:
   console.table(
     f"coverage@{k} by items scored",
-    names,
+    list(points[0]),
     [
       tuple(
         f"{value:,.4g}" if isinstance(value, float) else str(value)
-        for value in row.values()
+        for value in point.values()
       )
-      for row in rows
+      for point in points
     ],
   )
 
 
 def _write(
   settings: config.Config,
-  path: pathlib.Path,
   bench: measuring.Bench,
   best: tuning.Point,
+  rows: np.ndarray,
   num_users: int,
 ) -> None:
   described = _described(best)
   tuned = artefacts.policy_settings(best.policy)
-  files.save_json(
-    path,
+  artefacts.save_tuned(
+    bench.output,
     {
       "search_policy": settings.search.search_policy,
       "settings": tuned,
@@ -127,13 +168,15 @@ def _write(
       "coverage": described["coverage"],
       "target_coverage": settings.evaluation.target_coverage,
       "num_users": num_users,
-      "parents": artefacts.search_parents(bench.output),
+      "num_entries": len(rows),
     },
+    rows,
   )
   cost = cost_model.CostModel(described["num_scored"])
   if cost.prefers_scan(bench.num_items):
     console.say(f"a scan of all {bench.num_items:,} items costs less still")
   console.say(
     f"{described['num_scored']:,.0f} of {bench.num_items:,} items scored for"
-    f" coverage {described['coverage']:.4f}: {tuned} -> {path}"
+    f" coverage {described['coverage']:.4f}: {tuned} ->"
+    f" {bench.output.search_settings}"
   )

@@ -5,6 +5,7 @@ runs once for a request, the items' states are computed once for all, and the
 search calls only the pair part.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -43,6 +44,7 @@ class Retriever:
     index: Index | None,
     category_table: np.ndarray,
     state_dtype: str = "float32",
+    entries: np.ndarray | None = None,
   ) -> None:
     """Computes the items' states.
 
@@ -52,6 +54,8 @@ class Retriever:
       index: What `search` walks; None if only the exact scan is wanted.
       category_table: [n] int32, category by item id, 0 for unknown ids.
       state_dtype: float32, float16 or bfloat16: how the items' states are kept.
+      entries: [M] int32 rows where walks of policy best_first begin beside the
+        history; None: the medoids of the index.
 
     Raises:
       ValueError: The index was built for another number of items.
@@ -67,6 +71,7 @@ class Retriever:
     self.parts = _parts(scorer, tf.as_dtype(state_dtype))
     self.category_table = np.asarray(category_table, np.int64)
     self._categories = tf.constant(self.category_table)
+    self._given_entries = entries
     self.item_state = self._compute_item_state()
     self._search_functions: dict[Any, Any] = {}
 
@@ -85,6 +90,20 @@ class Retriever:
       embeddings = tf.constant(self.items.embeddings[rows], tf.float32)
       parts.append(state(items, embeddings))
     return tf.nest.map_structure(lambda *x: tf.concat(x, axis=0), *parts)
+
+  def with_entries(self, entries: np.ndarray) -> "Retriever":
+    """Returns the same retriever with other entries beside the history."""
+    other = copy.copy(self)
+    other._given_entries = entries
+    return other
+
+  @property
+  def entries(self) -> np.ndarray:
+    """[M] int32 rows where walks begin beside the history."""
+    if self._given_entries is not None:
+      return self._given_entries
+    assert self.index is not None
+    return self.index.best_first.entry_points
 
   @tf.function(reduce_retracing=True)
   def user_state(self, histories: tf.Tensor) -> Any:
@@ -146,7 +165,11 @@ class Retriever:
       part = slice(begin, begin + _BATCH_USERS)
       bits = None if allowed is None else tf.constant(allowed[part], tf.uint8)
       found = run(
-        tf.constant(histories[part], tf.int64), parameters, tf.constant(k), bits
+        tf.constant(histories[part], tf.int64),
+        parameters,
+        tf.constant(k),
+        tf.constant(self.entries),
+        bits,
       )
       progress(len(histories[part]))
       yield SearchResult(*(tensor.numpy() for tensor in found))
@@ -161,9 +184,12 @@ class Retriever:
         histories: tf.Tensor,
         policy: PolicyTensors,
         k: tf.Tensor,
+        entries: tf.Tensor,
         allowed: tf.Tensor | None,
       ) -> ops.Found:
-        return self.found(histories, policy, k, allowed, exclude_history)
+        return self.found(
+          histories, policy, k, entries, allowed, exclude_history
+        )
 
       self._search_functions[key] = tf.function(run, reduce_retracing=True)
     return self._search_functions[key]
@@ -173,6 +199,7 @@ class Retriever:
     histories: tf.Tensor,
     policy: PolicyTensors,
     k: tf.Tensor | int,
+    entries: tf.Tensor | np.ndarray,
     allowed: tf.Tensor | None = None,
     exclude_history: bool = False,
   ) -> ops.Found:
@@ -182,6 +209,7 @@ class Retriever:
       histories: [B, L] int64 item ids.
       policy: How to walk.
       k: Scalar, results per user.
+      entries: [M] int32 rows to begin at beside the history.
       allowed: [B, (I + 7) / 8] uint8 bits, or None: all.
       exclude_history: Return no item of the history.
     """
@@ -193,9 +221,7 @@ class Retriever:
     else:
       # The newest come first: they are scored if the limit cuts some off.
       expand = _look_up(self._entry_table, histories)[:, ::-1]
-      only_score = tf.tile(
-        graph.entry_points[None], [tf.shape(histories)[0], 1]
-      )
+      only_score = tf.tile(entries[None], [tf.shape(histories)[0], 1])
     is_filtered = allowed is not None or exclude_history
     knows_answer = None
     if not is_paper and not is_filtered:

@@ -1,0 +1,180 @@
+"""How many items each policy scores for a coverage, over their settings.
+
+Both policies climb ladders of settings; what a coverage costs is interpolated
+between the rungs, and the cheapest ladder counts. Measured on test users; the
+entries of best_first come from answers to training users.
+"""
+
+import argparse
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import harness
+import numpy as np
+import trained_run
+
+from nann import console, pictures
+from nann.jobs import measuring
+from nann.retrieval import brute_force, entries, metrics, tuning
+from nann.retrieval import result as results
+from nann.retrieval.retriever import Retriever
+
+_TARGETS = (0.90, 0.95, 0.975, 0.99)
+_PAPER = results.PaperPolicy((400, 200, 100), (3, 1, 1))
+_NUM_FREQUENT = 128
+
+
+def main() -> None:
+  """Runs the benchmark."""
+  parser = harness.parser(__doc__ or "")
+  trained_run.add_arguments(parser)
+  parser.add_argument("--k", type=int, default=200)
+  parser.add_argument("--num-users", type=int, default=300)
+  parser.add_argument("--png", metavar="FILE", help="also draw the curves")
+  arguments = parser.parse_args()
+  run = trained_run.load(arguments)
+  figures, points = _measure(run, arguments)
+  harness.report(
+    f"items scored for a coverage@{arguments.k}: {run.name},"
+    f" {run.num_items:,} items",
+    figures,
+    arguments.json,
+  )
+  if arguments.png:
+    figure = pictures.sweep_curves(points, arguments.k)
+    pictures.save(figure, pathlib.Path(arguments.png))
+
+
+def _measure(
+  run: trained_run.TrainedRun, arguments: argparse.Namespace
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+  k = min(arguments.k, run.num_items)
+  held_out = run.data.held_out("test")
+  rng = np.random.default_rng(0)
+  chosen = rng.permutation(len(held_out))[: arguments.num_users]
+  histories, targets = held_out.histories[chosen], held_out.targets[chosen]
+  exact = _exact(run.retriever, histories, k)
+  target_rows = run.retriever.items.rows_of(targets)
+  training = measuring.training_histories(
+    run.data, arguments.num_users, histories.shape[1], seed=0
+  )
+  frequent = entries.frequent_answers(
+    _exact(run.retriever, training, k), _NUM_FREQUENT
+  )
+  assert run.retriever.index is not None
+  start_level = run.retriever.index.hnsw.start_level
+  ladders = {
+    "best_first": list(tuning.best_first_policies(k, 64, 10**6)),
+    "paper": list(
+      tuning.paper_policies(k, _PAPER.widths, _PAPER.hops, start_level)
+    ),
+  }
+  retriever = run.retriever.with_entries(frequent)
+  figures: dict[str, Any] = {"num_items": run.num_items}
+  shown: list[dict[str, Any]] = []
+  for name, of_policy in ladders.items():
+    points: list[list[tuning.Point]] = []
+    with console.progress(sum(map(len, of_policy)), "setting", name) as bar:
+      for ladder in of_policy:
+        points.append([])
+        for policy in ladder:
+          bar.update(1)
+          point = tuning.measure(retriever, policy, histories, exact)
+          points[-1].append(point)
+          shown.append(_shown(name, point, target_rows, exact, run.num_items))
+          if point.coverage.mean() >= max(_TARGETS):
+            break
+    figures |= _figures(name, points, target_rows, exact)
+  for target in _TARGETS:
+    label = _label(target)
+    figures[f"ratio_at_{label}"] = (
+      figures[f"best_first_at_{label}"] / figures[f"paper_at_{label}"]
+    )
+  return figures, shown
+
+
+def _exact(retriever: Retriever, histories: np.ndarray, k: int) -> np.ndarray:
+  with console.progress(len(histories), "user", "exact scoring") as bar:
+    found = brute_force.exact_search(retriever, histories, k, bar.update)
+    return results.concatenate(list(found)).rows
+
+
+def _figures(
+  name: str,
+  ladders: Sequence[Sequence[tuning.Point]],
+  targets: np.ndarray,
+  exact: np.ndarray,
+) -> dict[str, Any]:
+  figures: dict[str, Any] = {
+    f"{name}_at_{_label(target)}": evaluations_at(ladders, target)
+    for target in _TARGETS
+  }
+  points = [point for ladder in ladders for point in ladder]
+  good = [p for p in points if p.coverage.mean() >= 0.975]
+  best = min(good or points, key=lambda p: p.evaluations.mean())
+  recall_all = metrics.hits(exact, targets, exact.shape[1]).mean()
+  recall = metrics.hits(best.rows, targets, exact.shape[1]).mean()
+  return figures | {
+    f"{name}_settings": str(best.policy),
+    f"{name}_num_scored": float(best.evaluations.mean()),
+    f"{name}_coverage": float(best.coverage.mean()),
+    f"{name}_coverage_p5": float(np.percentile(best.coverage, 5)),
+    f"{name}_coverage_min": float(best.coverage.min()),
+    f"{name}_recall_all": float(recall_all),
+    f"{name}_recall": float(recall),
+    f"{name}_delta": metrics.delta(float(recall_all), float(recall)),
+  }
+
+
+def evaluations_at(
+  ladders: Sequence[Sequence[tuning.Point]], target: float
+) -> float:
+  """Returns the fewest evaluations that reach a mean coverage; inf if none do.
+
+  Args:
+    ladders: Points of growing coverage.
+    target: The mean coverage.
+  """
+  fewest = np.inf
+  for ladder in ladders:
+    coverage = [float(point.coverage.mean()) for point in ladder]
+    cost = [float(point.evaluations.mean()) for point in ladder]
+    above = [i for i, value in enumerate(coverage) if value >= target]
+    if not above:
+      continue
+    i = above[0]
+    if i > 0:
+      share = (target - coverage[i - 1]) / (coverage[i] - coverage[i - 1])
+      fewest = min(fewest, cost[i - 1] + share * (cost[i] - cost[i - 1]))
+    else:
+      fewest = min(fewest, cost[0])
+  return float(fewest)
+
+
+def _label(target: float) -> str:
+  return f"{100 * target:g}"
+
+
+def _shown(
+  name: str,
+  point: tuning.Point,
+  targets: np.ndarray,
+  exact: np.ndarray,
+  num_items: int,
+) -> dict[str, Any]:
+  k = exact.shape[1]
+  return {
+    "policy": name,
+    "scored_fraction": float(point.evaluations.mean()) / num_items,
+    "coverage": float(point.coverage.mean()),
+    "recall": float(metrics.hits(point.rows, targets, k).mean()),
+    "recall_all": float(metrics.hits(exact, targets, k).mean()),
+  }
+
+
+if __name__ == "__main__":
+  main()
