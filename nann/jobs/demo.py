@@ -19,6 +19,7 @@ from nann.jobs import (
   prepare_data,
   test,
   train,
+  tune,
 )
 from nann.retrieval import answering
 from nann.retrieval import result as results
@@ -38,11 +39,12 @@ def run(settings: config.Config) -> None:
       (train, "the scorer learns"),
       (extract_feature, "items become embeddings"),
       (build_index, "embeddings become a graph"),
+      (tune, "the search is tuned"),
       (test, "the search is measured"),
     ),
     start=1,
   ):
-    console.say(f"--- {number} of 5: {title}")
+    console.say(f"--- {number} of 6: {title}")
     job.run(settings)
   _write_report(settings, output)
   console.say(f"done in {console.duration(time.monotonic() - begin)}")
