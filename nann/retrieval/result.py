@@ -61,7 +61,7 @@ Policy = PaperPolicy | BestFirstPolicy
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-  """Answers for B queries.
+  """Answers for B queries, or without that dimension for a single one.
 
   Attributes:
     rows: [B, K] int32, best first; -1 where fewer were found.
@@ -76,7 +76,7 @@ class SearchResult:
   @property
   def total_scored(self) -> np.ndarray:
     """[B] evaluations of each query."""
-    total: np.ndarray = self.num_scored.sum(axis=1)
+    total: np.ndarray = self.num_scored.sum(axis=-1)
     return total
 
 

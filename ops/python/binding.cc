@@ -64,7 +64,7 @@ struct Batch {
   int64_t k;
   Array<int32_t> expand;      // [B, F]
   Array<int32_t> only_score;  // [B, M]
-  Array<uint8_t> allowed;     // [B or 0, bytes]
+  Array<uint8_t> allowed;     // [B, bytes]; B = 1: for all, 0: none
   Array<int32_t> denied;      // [B, X]
 
   Query ToQuery(int64_t i) const {
@@ -72,7 +72,10 @@ struct Batch {
     query.k = k;
     query.expand = Row(expand, i);
     query.only_score = Row(only_score, i);
-    if (allowed.shape(0) > 0) query.filter.allowed = Row(allowed, i).data();
+    if (allowed.shape(0) > 0) {
+      const int64_t row = allowed.shape(0) == 1 ? 0 : i;
+      query.filter.allowed = Row(allowed, row).data();
+    }
     query.filter.denied = Row(denied, i);
     return query;
   }
@@ -296,10 +299,10 @@ Batch MakeBatch(Policy policy, int64_t k, const py::object& expand_in,
     }
   }
   if (allowed.ndim() != 2 ||
-      (allowed.shape(0) != 0 && allowed.shape(0) != num_queries)) {
+      (allowed.shape(0) > 1 && allowed.shape(0) != num_queries)) {
     throw py::value_error("allowed has shape " +
                           std::string(py::str(allowed.attr("shape"))) +
-                          ", wanted a row for each query, or none");
+                          ", wanted a row for each query, one for all, or none");
   }
   return {std::move(policy),  k,
           std::move(expand),  std::move(only_score),
