@@ -7,15 +7,9 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <exception>
 #include <functional>
 #include <limits>
-#include <mutex>
 #include <string>
-#include <system_error>
-#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -27,6 +21,8 @@
 #include "ops/core/scratch_pool.h"
 #include "ops/core/validate.h"
 #include "ops/python/arrays.h"
+#include "ops/python/for_each_query.h"
+#include "ops/python/vector_index_binding.h"
 
 namespace nann {
 namespace {
@@ -216,50 +212,6 @@ class Graph {
     }
   }
 
-  // Returns a function that lets Ctrl-C end a long batch. Python sees signals
-  // only where Python code runs, and with a built-in metric none does.
-  static std::function<void()> InterruptCheck() {
-    using Clock = std::chrono::steady_clock;
-    const std::chrono::milliseconds period(100);
-    return [period, at = Clock::now() + period]() mutable {
-      if (Clock::now() < at) return;
-      py::gil_scoped_acquire lock;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      at = Clock::now() + period;
-    };
-  }
-
-  // Runs `body` for every query on some threads; the first exception of any is
-  // thrown here.
-  static void ForEachQuery(int64_t num_queries, int num_threads,
-                           const std::function<void(int64_t)>& body) {
-    std::atomic<int64_t> next{0};
-    std::mutex mutex;
-    std::exception_ptr failure;
-    const auto work = [&](const std::function<void()>& before) {
-      for (int64_t i = next++; i < num_queries; i = next++) {
-        try {
-          before();
-          body(i);
-        } catch (...) {
-          std::lock_guard<std::mutex> lock(mutex);
-          if (failure == nullptr) failure = std::current_exception();
-          next = num_queries;
-        }
-      }
-    };
-    std::vector<std::thread> threads;
-    const int64_t helpers = std::min<int64_t>(num_threads, num_queries) - 1;
-    try {
-      for (int64_t i = 0; i < helpers; ++i) threads.emplace_back(work, [] {});
-    } catch (const std::system_error&) {
-      // There are no more threads to be had; these will do.
-    }
-    work(InterruptCheck());
-    for (std::thread& thread : threads) thread.join();
-    if (failure != nullptr) std::rethrow_exception(failure);
-  }
-
   static py::array_t<int32_t> ToMatrix(
       const std::vector<std::vector<int32_t>>& lists) {
     size_t longest = 0;
@@ -341,6 +293,7 @@ PYBIND11_MODULE(_core, module) {
            py::arg("batch"), py::arg("num_threads"))
       .def("search_vectors", &Graph::SearchVectors, py::arg("scorer"),
            py::arg("batch"), py::arg("num_threads"));
+  AddVectorIndex(module);
   module.def("instruction_set", [] { return BestKernels().name; });
 }
 

@@ -26,9 +26,14 @@ struct Kernels {
   void (*score_ip)(const float* query, const float* table, int64_t d,
                    const int32_t* rows, int64_t n, float* scores);
 
-  void (*score_codes_l2)(const float* query, const float* weights,
-                         const uint8_t* codes, int64_t d, const int32_t* rows,
-                         int64_t n, float* scores);
+  // The same of rows[i] of a table of codes (ops/core/codes.h), `stride` bytes
+  // a row, in units of the codes.
+  void (*score_codes_l2)(const uint8_t* query, const uint8_t* codes,
+                         int64_t stride, const int32_t* rows, int64_t n,
+                         float* scores);
+  void (*score_codes_ip)(const int8_t* query, const uint8_t* codes,
+                         int64_t stride, const int32_t* rows, int64_t n,
+                         float* scores);
 
   // See ops/core/pair_scorer.h.
   void (*score_pairs)(const PairModel& model, const PairItems& items,

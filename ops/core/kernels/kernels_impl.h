@@ -86,43 +86,7 @@ void ScoreRows(const float* query, const float* table, int64_t d,
   }
 }
 
-typedef uint8_t Codes __attribute__((vector_size(kLanes)));
-
-inline Vector LoadCodes(const uint8_t* from) {
-#if defined(__AVX512F__)
-  const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  return (Vector)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes));
-#elif defined(__AVX2__)
-  const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
-  return (Vector)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes));
-#else
-  Codes codes;
-  std::memcpy(&codes, from, sizeof(codes));
-  return __builtin_convertvector(codes, Vector);
-#endif
-}
-
-void ScoreCodesL2(const float* query, const float* weights,
-                  const uint8_t* codes, int64_t d, const int32_t* rows,
-                  int64_t n, float* scores) {
-  for (int64_t r = 0; r < n; ++r) {
-    const uint8_t* const row = codes + rows[r] * d;
-    Vector sum[2] = {};
-    int64_t i = 0;
-    for (; i + 2 * kLanes <= d; i += 2 * kLanes) {
-      const Vector a = Load(query + i) - LoadCodes(row + i);
-      const Vector b = Load(query + i + kLanes) - LoadCodes(row + i + kLanes);
-      sum[0] += a * a * Load(weights + i);
-      sum[1] += b * b * Load(weights + i + kLanes);
-    }
-    float rest = 0.0f;
-    for (; i < d; ++i) {
-      const float a = query[i] - static_cast<float>(row[i]);
-      rest += a * a * weights[i];
-    }
-    scores[r] = -(Sum(sum[0] + sum[1]) + rest);
-  }
-}
+#include "ops/core/kernels/codes_impl.h"
 
 // ---- Pair scorer ----
 
@@ -406,7 +370,7 @@ void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
 extern const Kernels kKernels;
 const Kernels kKernels = {
     NANN_KERNELS_NAME, ScoreRows<L2>, ScoreRows<InnerProduct>,
-    ScoreCodesL2,      ScorePairs,
+    ScoreCodesL2,      ScoreCodesIp,  ScorePairs,
 };
 
 }  // namespace NANN_KERNELS_NAMESPACE

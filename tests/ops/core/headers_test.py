@@ -11,7 +11,7 @@ from tests.ops import native
 
 CORE = setup.ROOT / "ops" / "core"
 # Included several times on purpose, each time with other settings.
-IS_NO_HEADER = "kernels_impl.h"
+IS_NO_HEADER = "_impl.h"
 # Come with the compiler: vector instructions, and which of them there are.
 OF_COMPILER = {"immintrin.h", "cpuid.h"}
 

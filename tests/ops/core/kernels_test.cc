@@ -71,27 +71,37 @@ TEST(MetricsOfEveryInstructionSetAreExact) {
 
 TEST(CodesOfEveryInstructionSetAreExact) {
   Random random(2);
-  for (int64_t d = 0; d < 70; ++d) {
-    const std::vector<float> query = WholeNumbers(d, &random);
-    std::vector<float> weights(d);
-    for (float& weight : weights)
-      weight = static_cast<float>(Below(4, &random));
-    std::vector<uint8_t> codes(3 * d);
-    for (uint8_t& code : codes)
-      code = static_cast<uint8_t>(Below(256, &random));
+  for (int64_t stride = 64; stride <= 192; stride += 64) {
+    // The largest codes as well: sums of two of their squares just fit.
+    const bool is_extreme = stride == 128;
+    std::vector<uint8_t> query(stride), codes(3 * stride);
+    std::vector<int8_t> direction(stride);
+    for (int64_t j = 0; j < stride; ++j) {
+      query[j] = is_extreme ? 0 : static_cast<uint8_t>(Below(128, &random));
+      direction[j] =
+          static_cast<int8_t>(is_extreme ? -127 : Below(255, &random) - 127);
+    }
+    for (uint8_t& code : codes) {
+      code = is_extreme ? 127 : static_cast<uint8_t>(Below(128, &random));
+    }
     const std::vector<int32_t> rows = {2, 0};
-    std::vector<float> wanted(2);
+    std::vector<float> wanted_l2(2), wanted_ip(2);
     for (int64_t r = 0; r < 2; ++r) {
-      for (int64_t j = 0; j < d; ++j) {
-        const float a = query[j] - static_cast<float>(codes[rows[r] * d + j]);
-        wanted[r] -= a * a * weights[j];
+      for (int64_t j = 0; j < stride; ++j) {
+        const int code = codes[rows[r] * stride + j];
+        const int apart = query[j] - code;
+        wanted_l2[r] -= static_cast<float>(apart * apart);
+        wanted_ip[r] += static_cast<float>(direction[j] * code);
       }
     }
     for (const Kernels* kernels : Every()) {
-      std::vector<float> scores(2);
-      kernels->score_codes_l2(query.data(), weights.data(), codes.data(), d,
-                              rows.data(), 2, scores.data());
-      CHECK_EQ(scores, wanted);
+      std::vector<float> l2(2), ip(2);
+      kernels->score_codes_l2(query.data(), codes.data(), stride, rows.data(),
+                              2, l2.data());
+      kernels->score_codes_ip(direction.data(), codes.data(), stride,
+                              rows.data(), 2, ip.data());
+      CHECK_EQ(l2, wanted_l2);
+      CHECK_EQ(ip, wanted_ip);
     }
   }
 }
