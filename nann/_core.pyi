@@ -44,4 +44,23 @@ class Graph:
     self, scorer: VectorScorer, batch: Batch, num_threads: int
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 
+class VectorIndex:
+  def __init__(
+    self,
+    neighbors: np.ndarray,
+    codes: np.ndarray,
+    offset: np.ndarray,
+    step: float,
+    vectors: np.ndarray,
+    entries: np.ndarray,
+    metric: str,
+  ) -> None: ...
+  def search(
+    self, queries: np.ndarray, k: int, ef: int, num_threads: int
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+
+def code_stride(width: int) -> int: ...
+def encode(
+  vectors: np.ndarray, offset: np.ndarray, step: float, codes: np.ndarray
+) -> None: ...
 def instruction_set() -> str: ...

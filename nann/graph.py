@@ -18,6 +18,7 @@ from nann import _core, search_arguments
 from nann.index import storage
 from nann.index.graph import HnswGraph
 from nann.retrieval.result import SearchResult
+from nann.vector_index import VectorIndex
 
 # (rows [n] int32) -> scores [n], or with the number of the query behind.
 ScoreFunction = Callable[..., npt.ArrayLike]
@@ -313,6 +314,20 @@ class Graph:
       is_batch,
       entries is None,
     )
+
+  def vector_index(
+    self, vectors: npt.ArrayLike, metric: str = "l2"
+  ) -> VectorIndex:
+    """Prepares vectors for the fastest search by a metric.
+
+    `search_vectors` needs no preparation and takes filters; this is for many
+    queries on vectors that stay.
+
+    Args:
+      vectors: [I, D] float32, one for each row.
+      metric: "l2" or "ip".
+    """
+    return VectorIndex(self._graph, vectors, metric)
 
   def _run(
     self,
