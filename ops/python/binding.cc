@@ -21,8 +21,8 @@
 #include "ops/core/scratch_pool.h"
 #include "ops/core/validate.h"
 #include "ops/python/arrays.h"
+#include "ops/python/bindings.h"
 #include "ops/python/for_each_query.h"
-#include "ops/python/vector_index_binding.h"
 
 namespace nann {
 namespace {
@@ -252,9 +252,9 @@ Batch MakeBatch(Policy policy, int64_t k, const py::object& expand_in,
   }
   if (allowed.ndim() != 2 ||
       (allowed.shape(0) > 1 && allowed.shape(0) != num_queries)) {
-    throw py::value_error("allowed has shape " +
-                          std::string(py::str(allowed.attr("shape"))) +
-                          ", wanted a row for each query, one for all, or none");
+    throw py::value_error(
+        "allowed has shape " + std::string(py::str(allowed.attr("shape"))) +
+        ", wanted a row for each query, one for all, or none");
   }
   return {std::move(policy),  k,
           std::move(expand),  std::move(only_score),
@@ -294,6 +294,7 @@ PYBIND11_MODULE(_core, module) {
       .def("search_vectors", &Graph::SearchVectors, py::arg("scorer"),
            py::arg("batch"), py::arg("num_threads"));
   AddVectorIndex(module);
+  AddRefine(module);
   module.def("instruction_set", [] { return BestKernels().name; });
 }
 

@@ -1,5 +1,3 @@
-#include "ops/python/vector_index_binding.h"
-
 #include <pybind11/numpy.h>
 
 #include <algorithm>
@@ -12,6 +10,7 @@
 #include "ops/core/scratch_pool.h"
 #include "ops/core/vector_search.h"
 #include "ops/python/arrays.h"
+#include "ops/python/bindings.h"
 #include "ops/python/for_each_query.h"
 
 namespace nann {
