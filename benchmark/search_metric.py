@@ -191,7 +191,8 @@ def _measure(
       recalls[name, ef] = float(np.mean([np.isin(*pair) for pair in pairs]))
       if recalls[name, ef] > 0.995:
         break
-  for _ in range(repeats):
+  for number in range(repeats):
+    console.say(f"{num_threads} threads, round {number + 1} of {repeats}")
     for name, ef in recalls:
       asked = np.tile(queries, (copies[name, ef], 1))
       asked = asked[order.permutation(len(asked))]

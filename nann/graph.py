@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from nann import _core, graph_sources, refine, search_arguments
 from nann.index import storage
-from nann.index.graph import HnswGraph
+from nann.index.graph import HnswGraph, Index
 from nann.retrieval.result import SearchResult
 from nann.vector_index import VectorIndex
 
@@ -93,20 +93,32 @@ class Graph:
     return cls(graph_sources.from_edges(levels, entry_points))
 
   @classmethod
-  def load(cls, folder: str | pathlib.Path) -> "Graph":
+  def load(
+    cls, folder: str | pathlib.Path, policy: str = "best_first"
+  ) -> "Graph":
     """Reads an index folder, as `--job-type build_index` or `save` writes it.
+
+    Args:
+      folder: The folder.
+      policy: What the graph is for: with "best_first" the flat graph is taken
+        where the folder has one, with "paper" the levels.
 
     Raises:
       FileNotFoundError: A file is missing.
       ValueError: A file is truncated, foreign, or does not fit the others.
     """
-    graph, _ = storage.load(pathlib.Path(folder))
+    search_arguments.check_policy(policy)
+    index, _ = storage.load(pathlib.Path(folder))
+    is_flat = policy == "best_first" and index.flat is not None
+    graph = index.flat if is_flat else index.hnsw
+    assert graph is not None
     return cls(graph)
 
   def save(self, folder: str | pathlib.Path) -> None:
     """Writes an index folder whole, in place of the one that was there."""
     facts = {"num_rows": self.num_rows}
-    storage.save(pathlib.Path(folder), self._graph, {}, facts)
+    index = Index(self._graph, None)
+    storage.save(pathlib.Path(folder), index, {}, facts)
 
   @property
   def num_rows(self) -> int:

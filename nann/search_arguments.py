@@ -230,8 +230,7 @@ def policy(
       of the other policy.
   """
   at_least_one("k", k)
-  if name not in ("best_first", "paper"):
-    raise ValueError(f"policy is '{name}', wanted best_first or paper")
+  check_policy(name)
   of_other = paper if name == "best_first" else best_first
   for setting, value in of_other.items():
     if value is not None:
@@ -260,6 +259,12 @@ def policy(
     max_steps=given.get("max_steps", _NO_LIMIT),
     max_evaluations=given.get("max_evaluations", _NO_LIMIT),
   )
+
+
+def check_policy(name: str) -> None:
+  """Raises ValueError unless there is such a policy."""
+  if name not in ("best_first", "paper"):
+    raise ValueError(f"policy is '{name}', wanted best_first or paper")
 
 
 def default_ef(k: int) -> int:

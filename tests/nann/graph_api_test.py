@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import nann
+from nann.index import storage
+from nann.index.graph import HnswGraph, Index
 from nann.retrieval.result import SearchResult
 from tests import oracle, worlds
 from tests.conftest import ROOT, run_python
@@ -236,6 +238,18 @@ def test_saved_graph_is_loaded(tmp_path: pathlib.Path) -> None:
   assert first.rows.tolist() == second.rows.tolist()
 
 
+def test_loaded_graph_is_that_of_the_policy(tmp_path: pathlib.Path) -> None:
+  flat, hnsw = (worlds.random_world(seed).graph for seed in (4, 4))
+  flat = HnswGraph(flat.levels[:1], np.array([0], np.int32))
+  storage.save(tmp_path / "index", Index(hnsw, flat), {}, {})
+  loaded = nann.Graph.load(tmp_path / "index")
+  assert loaded.entry_points.tolist() == [0]
+  by_level = nann.Graph.load(tmp_path / "index", "paper")
+  assert by_level.num_levels == len(hnsw.levels)
+  with pytest.raises(ValueError, match="policy is 'flat', wanted best_first"):
+    nann.Graph.load(tmp_path / "index", "flat")
+
+
 class OwnError(Exception):
   """What a scorer of somebody else may raise."""
 
@@ -251,10 +265,6 @@ def test_error_of_the_scorer_comes_through(num_threads: int) -> None:
   with pytest.raises(OwnError) as caught:
     graph.search(score, 1, entries=[[0]] * 20, num_threads=num_threads)
   assert caught.value is error
-
-
-def ones(rows: np.ndarray, query: int = 0) -> np.ndarray:
-  return np.ones(len(rows), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -285,11 +295,11 @@ def ones(rows: np.ndarray, query: int = 0) -> np.ndarray:
     ({"filter": np.ones(1, np.int64)}, "dtype int64, wanted"),
     (
       {"score_fn": lambda rows: np.ones(5)},
-      "the scorer gave 5 scores for 1 rows",
+      r"the scorer gave float64 of shape \(5,\), wanted one number for",
     ),
     (
       {"score_fn": lambda rows: "high"},
-      "the scorer gave no array of numbers",
+      "the scorer gave <U4 of shape",
     ),
     (
       {"score_fn": lambda rows: rows * np.nan},
@@ -300,7 +310,7 @@ def ones(rows: np.ndarray, query: int = 0) -> np.ndarray:
 def test_wrong_arguments_are_refused(arguments: dict, message: str) -> None:
   graph = nann.Graph.from_edges([[1], [2], [0]], entry_points=[0])
   with pytest.raises(ValueError, match=message):
-    graph.search(**{"score_fn": ones, "k": 1, **arguments})
+    graph.search(**{"score_fn": np.ones_like, "k": 1, **arguments})
 
 
 @pytest.mark.parametrize(
