@@ -11,8 +11,9 @@ constexpr int64_t kCacheLine = 64;
 // Rows expanded in one hop: while the neighbors of one are scored, those of the
 // other come from memory. More would expand rows that a better one rules out.
 constexpr size_t kWidth = 2;
-// Fewer new rows than this are sorted by insertion.
 constexpr int64_t kFew = 12;
+// A beam of this length was nearly sorted by its codes.
+constexpr int64_t kShortBeam = 256;
 
 inline void FetchRange(const void* begin, int64_t size_bytes) {
   const char* const first = static_cast<const char*>(begin);
@@ -26,8 +27,10 @@ inline void FetchNeighbors(const VectorIndex& index, int32_t row) {
              index.degree * static_cast<int64_t>(sizeof(int32_t)));
 }
 
-void Sort(Ranked* values, int64_t size) {
-  if (size > kFew) {
+// By insertion up to `most_by_insertion` values: fast if they are few, or
+// nearly sorted.
+void Sort(Ranked* values, int64_t size, int64_t most_by_insertion) {
+  if (size > most_by_insertion) {
     std::sort(values, values + size);
     return;
   }
@@ -118,7 +121,7 @@ void VectorSearch::ScoreCandidates() {
 }
 
 void VectorSearch::Merge(int64_t number) {
-  Sort(entering_.data(), number);
+  Sort(entering_.data(), number, kFew);
   const auto begin = beam_.begin();
   const int64_t first_change =
       std::upper_bound(begin, begin + beam_size_, entering_[0]) - begin;
@@ -137,11 +140,13 @@ void VectorSearch::Merge(int64_t number) {
     }
   }
   for (int64_t place = size - 1; entering >= 0; --place) {
-    if (old >= 0 && beam_[old] > entering_[entering]) {
-      beam_[place] = beam_[old--];
-    } else {
-      beam_[place] = entering_[entering--];
-    }
+    // No branch: which of the two comes next cannot be foretold.
+    const Ranked from_beam = old >= 0 ? beam_[old] : Ranked{0};
+    const Ranked from_entering = entering_[entering];
+    const bool is_old = from_beam > from_entering;
+    beam_[place] = is_old ? from_beam : from_entering;
+    old -= is_old;
+    entering -= !is_old;
   }
   beam_size_ = size;
 }
@@ -197,8 +202,7 @@ int64_t VectorSearch::Rerank(const float* query, int64_t k, int32_t* rows,
     beam_[i] = Rank(scores_[i], found_[i]);
   }
   const int64_t size = std::min(k, beam_size_);
-  const auto begin = beam_.begin();
-  std::partial_sort(begin, begin + size, begin + beam_size_);
+  Sort(beam_.data(), beam_size_, kShortBeam);
   for (int64_t i = 0; i < size; ++i) {
     rows[i] = RowOf(beam_[i]);
     scores[i] = ScoreOf(beam_[i]);
