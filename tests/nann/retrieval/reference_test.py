@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nann.retrieval import beam_search, reference
+from nann.retrieval import reference, tensors
 from nann.retrieval.result import BestFirstPolicy, PaperPolicy, Policy
 from tests import oracle, worlds
 
@@ -20,16 +20,24 @@ def score(user_state: tf.Tensor, item_state: tf.Tensor) -> tf.Tensor:
 
 
 def run(world: worlds.World, policy: Policy, k: int) -> list[oracle.Found]:
-  found = beam_search.beam_search(
-    reference.graph_tensors(world.graph),
-    score,
-    tf.constant(world.scores),
-    tf.range(world.graph.num_rows)[:, None],
-    tf.constant(world.expand),
-    tf.constant(world.only_score),
-    policy,
-    k,
-  )
+  graph = tensors.graph_tensors(world.graph)
+  user_state = tf.constant(world.scores)
+  item_state = tf.range(world.graph.num_rows)[:, None]
+  if isinstance(policy, PaperPolicy):
+    found = reference.paper_search(
+      graph, score, user_state, item_state, policy, k
+    )
+  else:
+    found = reference.best_first_search(
+      graph,
+      score,
+      user_state,
+      item_state,
+      tf.constant(world.expand),
+      tf.constant(world.only_score),
+      policy,
+      k,
+    )
   answers = []
   for rows, scores, counts in zip(
     *(tensor.numpy() for tensor in found), strict=True

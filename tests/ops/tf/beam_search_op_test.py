@@ -1,20 +1,15 @@
 """Nann>BeamSearch against the plain definition, to the last evaluation."""
 
 import dataclasses
-import pathlib
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from nann import ops
-from nann.data_provider import dataset
-from nann.retrieval import beam_search, brute_force, reference
-from nann.retrieval import result as results
-from nann.retrieval.result import BestFirstPolicy, PaperPolicy, Policy
+from nann.retrieval import reference, tensors
+from nann.retrieval.result import BestFirstPolicy, PaperPolicy
 from tests import worlds
-from tests.nann.retrieval import parity_test as parity
 from tests.ops.tf import cases
 
 POLICIES = ["best_first", "paper"]
@@ -46,7 +41,7 @@ def test_every_user_of_a_batch_is_answered(num_users: int, policy: str) -> None:
 def test_stock_ops_answer_alike(seed: int) -> None:
   world = worlds.random_world(seed)
   settings = cases.random_settings(world, seed)
-  graph = reference.graph_tensors(world.graph)
+  graph = tensors.graph_tensors(world.graph)
 
   def score(table: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     return tf.gather(
@@ -163,53 +158,3 @@ def test_scorer_sees_what_it_captured() -> None:
     changed = dataclasses.replace(world, scores=scores)
     wanted = cases.expected(changed, "paper", settings)
     assert cases.answers(cases.call(arguments)) == wanted
-
-
-@pytest.fixture
-def with_the_op(monkeypatch: pytest.MonkeyPatch) -> None:
-  """Lets the retriever search with the op."""
-
-  def search(
-    graph: reference.GraphTensors,
-    score: reference.Score,
-    user_state: Any,
-    item_state: Any,
-    expand: tf.Tensor,
-    only_score: tf.Tensor,
-    policy: Policy,
-    k: int,
-  ) -> ops.Found:
-    if isinstance(policy, PaperPolicy):
-      parameters = {"widths": policy.widths, "hops": policy.hops}
-    else:
-      parameters = {"limits": dataclasses.astuple(policy)}
-    return ops.beam_search(
-      graph.levels,
-      graph.entry_points,
-      score,
-      user_state,
-      item_state,
-      expand,
-      only_score,
-      k,
-      **parameters,
-    )
-
-  monkeypatch.setattr(beam_search, "beam_search", search)
-
-
-@pytest.mark.usefixtures("with_the_op")
-def test_originals_answers(original: pathlib.Path) -> None:
-  histories = dataset.load(original / "data").held_out("test").histories[:200]
-  retriever = parity.load_retriever(original)
-  policy = PaperPolicy((400, 200, 100), (3, 1, 1))
-  found = results.concatenate(list(retriever.search(histories, policy, 200)))
-  wanted = np.load(original / "retrieval.npz")
-  np.testing.assert_array_equal(found.num_scored, wanted["num_scored"])
-  rows = retriever.items.rows_of(wanted["ids"])
-  exact = results.concatenate(
-    list(brute_force.exact_search(retriever, histories, 5000))
-  )
-  for user in range(len(histories)):
-    scores = parity.scores_by_row(exact, user)
-    assert parity.same_items_but_for_ties(found.rows[user], rows[user], scores)
