@@ -161,17 +161,19 @@ def pair_score(
   kernels: Sequence[tf.Tensor],
   biases: Sequence[tf.Tensor],
   out: tf.Tensor,
+  rows: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """Calls `Nann>PairScore`: attention and MLP of a pair in one op.
 
   Args:
-    query: [1, N, Q] float32, float16 or bfloat16.
-    hidden: [1, N, W], of the same type.
+    query: [1, N, Q] float32, float16 or bfloat16; or [1, I, Q] with rows.
+    hidden: [1, N, W], of the same type; or [1, I, W].
     user: The users' states.
     slopes: Of the PReLU before each layer and before the last product.
     kernels: [inputs, outputs] of each layer.
     biases: [outputs] of each layer.
     out: [outputs of the last layer].
+    rows: [1, N] int32, which rows of query and hidden to score; None: all.
 
   Returns:
     [B, N] float32.
@@ -187,6 +189,7 @@ def pair_score(
     kernels=list(kernels),
     biases=list(biases),
     out=out,
+    rows=[] if rows is None else [rows],
   )
 
 

@@ -23,6 +23,7 @@ from nann.retrieval.result import Policy, SearchResult
 from nann.retrieval.tensors import (
   GraphTensors,
   PolicyTensors,
+  Score,
   graph_tensors,
   policy_tensors,
 )
@@ -72,7 +73,13 @@ class Retriever:
     self.category_table = np.asarray(category_table, np.int64)
     self._categories = tf.constant(self.category_table)
     self._given_entries = entries
-    self.item_state = self._compute_item_state()
+    item_state = self._compute_item_state()
+    # What a search gathers of a row, and the pair part that takes it.
+    self.item_state: Any = item_state
+    self.score: Score = self.parts.score
+    if fused.can_fuse(self.parts):
+      self.item_state = tf.range(len(items))
+      self.score = fused.score_by_row(self.parts, item_state)
     self._search_functions: dict[Any, Any] = {}
 
   def _compute_item_state(self) -> Any:
@@ -124,7 +131,7 @@ class Retriever:
     items = tf.nest.map_structure(
       lambda state: state[None, begin:end], self.item_state
     )
-    return self.parts.score(user_state, items)
+    return self.score(user_state, items)
 
   @tf.function(reduce_retracing=True)
   def score_rows(self, user_state: Any, rows: tf.Tensor) -> Any:
@@ -132,7 +139,7 @@ class Retriever:
     items = tf.nest.map_structure(
       lambda state: tf.gather(state, rows)[None], self.item_state
     )
-    return self.parts.score(user_state, items)
+    return self.score(user_state, items)
 
   def search(
     self,
@@ -229,7 +236,7 @@ class Retriever:
       only_score = tf.where(knows_answer, -1, only_score)
     found = beam_search.beam_search(
       graph,
-      self.parts.score,
+      self.score,
       user_state,
       self.item_state,
       expand,
