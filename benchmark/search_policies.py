@@ -91,9 +91,10 @@ def _measure(
     figures |= _figures(name, points, target_rows, exact)
   for target in _TARGETS:
     label = _label(target)
-    figures[f"ratio_at_{label}"] = (
-      figures[f"best_first_at_{label}"] / figures[f"paper_at_{label}"]
+    ours, paper = (
+      figures[f"{name}_at_{label}"] for name in ("best_first", "paper")
     )
+    figures[f"ratio_at_{label}"] = ours / paper if ours and paper else None
   return figures, shown
 
 
@@ -115,7 +116,8 @@ def _figures(
   }
   points = [point for ladder in ladders for point in ladder]
   good = [p for p in points if p.coverage.mean() >= 0.975]
-  best = min(good or points, key=lambda p: p.evaluations.mean())
+  best = min(good, key=lambda p: p.evaluations.mean(), default=None)
+  best = best or max(points, key=lambda p: p.coverage.mean())
   recall_all = metrics.hits(exact, targets, exact.shape[1]).mean()
   recall = metrics.hits(best.rows, targets, exact.shape[1]).mean()
   return figures | {
@@ -132,14 +134,14 @@ def _figures(
 
 def evaluations_at(
   ladders: Sequence[Sequence[tuning.Point]], target: float
-) -> float:
-  """Returns the fewest evaluations that reach a mean coverage; inf if none do.
+) -> float | None:
+  """Returns the fewest evaluations that reach a mean coverage; None: none do.
 
   Args:
     ladders: Points of growing coverage.
     target: The mean coverage.
   """
-  fewest = np.inf
+  costs: list[float] = []
   for ladder in ladders:
     coverage = [float(point.coverage.mean()) for point in ladder]
     cost = [float(point.evaluations.mean()) for point in ladder]
@@ -149,10 +151,10 @@ def evaluations_at(
     i = above[0]
     if i > 0:
       share = (target - coverage[i - 1]) / (coverage[i] - coverage[i - 1])
-      fewest = min(fewest, cost[i - 1] + share * (cost[i] - cost[i - 1]))
+      costs.append(cost[i - 1] + share * (cost[i] - cost[i - 1]))
     else:
-      fewest = min(fewest, cost[0])
-  return float(fewest)
+      costs.append(cost[0])
+  return min(costs, default=None)
 
 
 def _label(target: float) -> str:

@@ -82,6 +82,7 @@ def beam_search(
   limits: tf.Tensor | Sequence[int] | None = None,
   allowed: tf.Tensor | None = None,
   denied: tf.Tensor | None = None,
+  fetched: Sequence[tf.Tensor] = (),
 ) -> Found:
   """Calls `Nann>BeamSearch`.
 
@@ -101,6 +102,8 @@ def beam_search(
     allowed: [B, (I + 7) / 8] uint8 bits of the rows that may be returned, or
       None: all.
     denied: [B, X] int32 rows that may not be returned, padded with -1, or None.
+    fetched: Tensors [I, *] that `score` looks rows up in by itself: they are
+      fetched ahead.
   """
   is_paper = limits is None
   concrete = _scorer_function(score, user_state, item_state)
@@ -121,6 +124,7 @@ def beam_search(
     user_state=tf.nest.flatten(user_state),
     item_state=tf.nest.flatten(item_state),
     captured=concrete.captured_inputs,
+    fetched=list(fetched),
     policy="paper" if is_paper else "best_first",
     scorer=concrete,
   )

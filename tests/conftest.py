@@ -1,6 +1,7 @@
 """What many tests share: where the real data lies, and small made-up worlds."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,8 @@ import sys
 
 import numpy as np
 import pytest
+
+from nann import paths
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -103,3 +106,12 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
   main("extract_feature", *run.flags)
   main("build_index", *run.flags, "--hnsw-num-neighbors=4")
   return run
+
+
+def read_log(run: Run) -> list[dict]:
+  """Returns the lines of the training log without what the clock decides."""
+  log = paths.OutputPaths(run.output_root).training_log
+  lines = [json.loads(line) for line in log.read_text().splitlines()]
+  for line in lines:
+    del line["samples_per_s"]
+  return lines

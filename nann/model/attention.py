@@ -31,10 +31,6 @@ _MLP = (128, 64, 32)
 _MASKED_LOGIT = -1e9
 
 
-# [..., 128] -> W2^T k [..., 128] and b2.k [...], scaled.
-Keys = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-
-
 class UserState(NamedTuple):
   """What the pair part needs of a user.
 
@@ -47,6 +43,10 @@ class UserState(NamedTuple):
   keys: tf.Tensor
   key_bias: tf.Tensor
   values: tf.Tensor
+
+
+# (history or None, history_embedding [B, L, H]) -> the user's state.
+UserPart = Callable[[History | None, tf.Tensor], UserState]
 
 
 class ItemState(NamedTuple):
@@ -91,16 +91,10 @@ class AttentionScorer(embeddings.EmbeddingScorer):
     return _score(self.mlp, user_state, item_state, phase)
 
   def parts(self) -> ScoringParts:
-    mlp, keys = self.mlp.folded(), self._folded_keys()
-
-    def user_state(history: History | None, embedding: tf.Tensor) -> UserState:
-      if self.mask_padding:
-        embedding = embedding[:, : embeddings.longest(embedding)]
-      return self._user_state(mlp, embedding, keys)
-
+    mlp = self.mlp.folded()
     return ScoringParts(
       item_state=lambda items, embedding: self._item_state(mlp, embedding),
-      user_state=user_state,
+      user_state=self._folded_user_state(mlp),
       score=lambda user, items: _score(mlp, user, items, Phase.INFERENCE),
       network=mlp_network(
         mlp,
@@ -122,33 +116,56 @@ class AttentionScorer(embeddings.EmbeddingScorer):
     key_bias = layers.linear(keys, self.query_2.bias[:, None])[..., 0]
     return layers.linear(keys, tf.transpose(self.query_2.kernel)), key_bias
 
-  def _folded_keys(self) -> Keys:
-    """Returns the same function as `_keys`, as one product."""
-    # The function is affine: its value at 0 and at the unit vectors says all.
+  def _user_state(
+    self, mlp: PairMlp, history_embedding: tf.Tensor
+  ) -> UserState:
+    hidden = self.key_prelu(self.key_1(history_embedding))
+    keys, key_bias = self._keys(hidden)
+    if self.mask_padding:
+      valid = embeddings.valid_positions(history_embedding)
+      key_bias += _mask(valid)
+    return UserState(keys, key_bias, values=mlp.user_part(history_embedding))
+
+  def _folded_user_state(self, mlp: PairMlp) -> UserPart:
+    """Returns the same function in two products, without padding at the end."""
+    assert self.key_1.bias is not None
+    values_kernel = mlp.user_part(tf.eye(self.width))
+    first = tf.concat([self.key_1.kernel, values_kernel], axis=1)
+    first_bias = tf.identity(self.key_1.bias)
+    # `_keys` is affine: its values at 0 and at the unit vectors say all.
     points = tf.concat([tf.zeros([1, _HIDDEN]), tf.eye(_HIDDEN)], axis=0)
     keys, key_bias = self._keys(points)
     both = tf.concat([keys, key_bias[:, None]], axis=1)  # [129, 129]
-    bias, kernel = both[0], both[1:] - both[0]
+    second_bias, second = both[0], both[1:] - both[0]
 
-    def folded(hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-      both = layers.linear(hidden, kernel) + bias
-      return both[..., :-1], both[..., -1]
+    def user_state(history: History | None, embedding: tf.Tensor) -> UserState:
+      if history is not None:
+        valid = tf.cast(history.item_ids > 0, tf.float32)
+      else:
+        valid = embeddings.valid_positions(embedding)
+      if self.mask_padding:
+        length = embeddings.longest(valid)
+        embedding, valid = embedding[:, :length], valid[:, :length]
+      shape = tf.shape(valid)
+      x = tf.matmul(tf.reshape(embedding, [-1, self.width]), first)
+      hidden = self.key_prelu(x[:, :_HIDDEN] + first_bias)
+      both = tf.matmul(hidden, second) + second_bias
+      both = tf.reshape(both, [shape[0], shape[1], _HIDDEN + 1])
+      key_bias = both[..., -1]
+      if self.mask_padding:
+        key_bias += _mask(valid)
+      values = tf.reshape(x[:, _HIDDEN:], [shape[0], shape[1], _HIDDEN])
+      return UserState(both[..., :-1], key_bias, values)
 
-    return folded
+    return user_state
 
-  def _user_state(
-    self,
-    mlp: PairMlp,
-    history_embedding: tf.Tensor,
-    keys_of: Keys | None = None,
-  ) -> UserState:
-    hidden = self.key_prelu(self.key_1(history_embedding))
-    keys, key_bias = (keys_of or self._keys)(hidden)
-    if self.mask_padding:
-      # A history of nothing but padding: equal weights on values that are 0.
-      valid = embeddings.valid_positions(history_embedding)
-      key_bias += (1.0 - valid) * _MASKED_LOGIT
-    return UserState(keys, key_bias, values=mlp.user_part(history_embedding))
+
+def _mask(valid: tf.Tensor) -> tf.Tensor:
+  """Returns what is added to logits [B, L]: very low for padding.
+
+  A history of nothing but padding: equal weights on values that are 0.
+  """
+  return (1.0 - valid) * _MASKED_LOGIT
 
 
 def _score(

@@ -98,12 +98,11 @@ def mean_of_history(
   return tf.reduce_sum(history_embedding, axis=1) / tf.maximum(number, 1.0)
 
 
-def longest(history_embedding: tf.Tensor) -> tf.Tensor:
+def longest(valid: tf.Tensor) -> tf.Tensor:
   """Returns how many positions the longest history takes, at least 1.
 
   Args:
-    history_embedding: [B, L, H] float32, all zero where a position is padding.
+    valid: [B, L] float32, 0 where a position is padding.
   """
-  places = tf.range(1, tf.shape(history_embedding)[1] + 1)
-  valid = tf.cast(valid_positions(history_embedding), tf.int32)
-  return tf.maximum(tf.reduce_max(valid * places), 1)
+  places = tf.range(1, tf.shape(valid)[1] + 1)
+  return tf.maximum(tf.reduce_max(tf.cast(valid, tf.int32) * places), 1)

@@ -13,8 +13,8 @@ _EVALUATIONS_PER_EF = 3.0
 # benchmark/search_filters.py measures both: how much an evaluation of a walk
 # costs in units of one of a scan, and how the evaluations of a walk grow when a
 # share s of the items is allowed (as s to the power of minus this).
-WALK_COST = 1.6
-FILTER_EXPONENT = 0.85
+WALK_COST = 2.0
+FILTER_EXPONENT = 0.86
 
 
 @dataclasses.dataclass(frozen=True)

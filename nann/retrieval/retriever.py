@@ -18,7 +18,7 @@ from nann.index.graph import Index
 from nann.model.layers import Phase
 from nann.model.scorer import History, Items, Scorer, ScoringParts
 from nann.retrieval import beam_search, fused
-from nann.retrieval.items import ItemArrays, entry_table
+from nann.retrieval.items import NO_ROW, ItemArrays, entry_table
 from nann.retrieval.result import Policy, SearchResult
 from nann.retrieval.tensors import (
   GraphTensors,
@@ -77,7 +77,9 @@ class Retriever:
     # What a search gathers of a row, and the pair part that takes it.
     self.item_state: Any = item_state
     self.score: Score = self.parts.score
+    self._fetched: list[tf.Tensor] = []
     if fused.can_fuse(self.parts):
+      self._fetched = tf.nest.flatten(item_state)
       self.item_state = tf.range(len(items))
       self.score = fused.score_by_row(self.parts, item_state)
     self._search_functions: dict[Any, Any] = {}
@@ -245,13 +247,11 @@ class Retriever:
       k,
       allowed,
       _look_up(self._row_table, histories) if exclude_history else None,
+      self._fetched,
     )
     if knows_answer is None:
       return found
-    rows, scores = self._answer_without_history
-    missing = [[0, tf.maximum(k - len(self.items), 0)]]
-    rows = tf.pad(rows[:k], missing, constant_values=-1)
-    scores = tf.pad(scores[:k], missing, constant_values=-np.inf)
+    rows, scores = self._first_without_history(k)
     return found._replace(
       rows=tf.where(knows_answer, rows, found.rows),
       scores=tf.where(knows_answer, scores, found.scores),
@@ -272,7 +272,7 @@ class Retriever:
   @functools.cached_property
   def _row_table(self) -> tf.Tensor:
     with tf.init_scope():
-      return tf.constant(self.items.row_table(len(self.category_table)))
+      return _with_end(self.items.row_table(len(self.category_table)))
 
   @functools.cached_property
   def _entry_table(self) -> tf.Tensor:
@@ -284,13 +284,31 @@ class Retriever:
         Items(tf.constant(missing), tf.constant(self.category_table[missing])),
         Phase.INFERENCE,
       )
-      return tf.constant(
+      return _with_end(
         entry_table(rows, missing, embeddings.numpy(), self.items)
       )
 
+  def _first_without_history(
+    self, k: tf.Tensor | int
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns rows and scores [K] for an empty history, padded."""
+    rows, scores = self._answer_without_history
+    if isinstance(k, int):
+      # Once, when the search is traced.
+      missing = (0, max(k - len(rows), 0))
+      return (
+        tf.constant(np.pad(rows[:k], missing, constant_values=-1)),
+        tf.constant(np.pad(scores[:k], missing, constant_values=-np.inf)),
+      )
+    padding = [[0, tf.maximum(k - len(rows), 0)]]
+    return (
+      tf.pad(tf.constant(rows)[:k], padding, constant_values=-1),
+      tf.pad(tf.constant(scores)[:k], padding, constant_values=-np.inf),
+    )
+
   @functools.cached_property
-  def _answer_without_history(self) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rows and scores [I] for an empty history, best first."""
+  def _answer_without_history(self) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [I] int32 and scores [I] for an empty history, best first."""
     with tf.init_scope():
       user_state = self.user_state(tf.zeros([1, 1], tf.int64))
       number = len(self.items)
@@ -305,14 +323,19 @@ class Retriever:
         ]
       )
       best = np.lexsort((np.arange(number), -scores)).astype(np.int32)
-      return tf.constant(best), tf.constant(scores[best])
+      return best, scores[best]
 
 
 def _look_up(table: tf.Tensor, item_ids: tf.Tensor) -> tf.Tensor:
-  """Returns int32 rows of item ids, -1 for those beyond the table."""
-  inside = (item_ids >= 0) & (item_ids < tf.shape(table, tf.int64)[0])
-  rows = tf.gather(table, tf.where(inside, item_ids, 0))
-  return tf.where(inside, rows, -1)
+  """Returns int32 rows of item ids, -1 for those that the table lacks."""
+  return tf.gather(
+    table, tf.clip_by_value(item_ids, 0, int(table.shape[0]) - 1)
+  )
+
+
+def _with_end(table: np.ndarray) -> tf.Tensor:
+  """Returns a row table with an end for all ids beyond it. Id 0 has no row."""
+  return tf.constant(np.append(table, np.int32(NO_ROW)))
 
 
 def _parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:

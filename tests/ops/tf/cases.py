@@ -105,6 +105,7 @@ def inputs(
     "user_state": [world.scores],
     "item_state": [np.arange(num_rows, dtype=np.int32)],
     "captured": [],
+    "fetched": [],
     "policy": policy,
     "scorer": lookup_function(),
   }
@@ -195,6 +196,7 @@ def chain(length: int) -> dict[str, Any]:
     "user_state": [rows[None].astype(np.float32)],
     "item_state": [rows],
     "captured": [],
+    "fetched": [],
     "policy": "best_first",
     "scorer": lookup_function(),
   }

@@ -1,0 +1,221 @@
+// The kernel of pairs (ops/core/pair_scorer.h); a part of kernels_impl.h,
+// included inside its namespace. No include guard on purpose.
+
+typedef int32_t Integers __attribute__((vector_size(NANN_VECTOR_BYTES)));
+
+// e^x for x <= 0, to about one unit in the last place.
+// Source: Cephes expf: 2^n times a polynomial in the remainder.
+inline Vector Exp(Vector x) {
+  const Vector lowest = Broadcast(-87.0f);
+  x = x < lowest ? lowest : x;
+  const Vector shift = Broadcast(12582912.0f);  // 1.5 * 2^23: rounds.
+  const Vector rounded = x * 1.44269504f + shift;
+  const Vector n = rounded - shift;
+  Vector r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Vector p = Broadcast(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  // The low bits of `rounded` are n: added to the exponent.
+  const Integers exponent = (Integers)rounded << 23;
+  return (Vector)((Integers)p + exponent);
+}
+
+inline float Largest(const float* values, int64_t n) {
+  Vector best = Load(values);
+  for (int64_t i = kLanes; i < n; i += kLanes) {
+    const Vector next = Load(values + i);
+    best = next > best ? next : best;
+  }
+  float lanes[kLanes];
+  Store(best, lanes);
+  float largest = lanes[0];
+  for (int64_t i = 1; i < kLanes; ++i) {
+    largest = lanes[i] > largest ? lanes[i] : largest;
+  }
+  return largest;
+}
+
+// Turns n logits, a multiple of kLanes, into weights that add up to 1.
+inline void Softmax(float* values, int64_t n) {
+  const Vector largest = Broadcast(Largest(values, n));
+  Vector sum = {};
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Vector weight = Exp(Load(values + i) - largest);
+    Store(weight, values + i);
+    sum += weight;
+  }
+  const float scale = 1.0f / Sum(sum);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Store(Load(values + i) * scale, values + i);
+  }
+}
+
+inline Vector PRelu(Vector x, const float* slope) {
+  const Vector zero = {};
+  return x > zero ? x : x * Load(slope);
+}
+
+// Turns kLanes numbers of IEEE half precision into floats.
+inline void HalvesToFloats(const uint16_t* from, float* to) {
+#if defined(__AVX512F__)
+  const __m256i halves =
+      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  Store((Vector)_mm512_cvtph_ps(halves), to);
+#elif defined(__F16C__) && defined(__AVX2__)
+  const __m128i halves =
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  Store((Vector)_mm256_cvtph_ps(halves), to);
+#else
+  for (int64_t i = 0; i < kLanes; ++i) {
+    // Moves exponent and mantissa into place and corrects the bias by a
+    // multiplication, which is right for subnormal numbers too.
+    const uint32_t magnitude = uint32_t{from[i]} & 0x7fff;
+    uint32_t bits = magnitude << 13;
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    value *= 5.192296858534828e33f;  // 2^112
+    if (magnitude >= 0x7c00) {
+      bits |= 0x7f800000;
+      std::memcpy(&value, &bits, sizeof(value));
+    }
+    to[i] = from[i] & 0x8000 ? -value : value;
+  }
+#endif
+}
+
+// Returns `size` numbers of a state as floats: where they lie, or in `room`.
+inline const float* ToFloats(StateType type, const void* from, int64_t offset,
+                             int64_t size, float* room) {
+  if (type == StateType::kFloat32) {
+    return static_cast<const float*>(from) + offset;
+  }
+  const uint16_t* const halves = static_cast<const uint16_t*>(from) + offset;
+  for (int64_t i = 0; i < size; i += kLanes) {
+    if (type == StateType::kBfloat16) {
+      // The upper half of a float32.
+      Integers bits;
+      for (int64_t j = 0; j < kLanes; ++j) {
+        bits[j] = static_cast<int32_t>(uint32_t{halves[i + j]} << 16);
+      }
+      Store((Vector)bits, room + i);
+    } else {
+      HalvesToFloats(halves + i, room + i);
+    }
+  }
+  return room;
+}
+
+constexpr int64_t kLineBytes = 64;
+constexpr int64_t kLineFloats = kLineBytes / sizeof(float);
+
+// Returns the states of `count` items from place `begin` on, as floats.
+inline const float* States(const PairItems& items, const void* table,
+                           int64_t begin, int64_t count, int64_t width,
+                           float* room) {
+  if (items.rows == nullptr) {
+    return ToFloats(items.type, table, begin * width, count * width, room);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    float* const to = room + i * width;
+    const float* const from =
+        ToFloats(items.type, table, items.rows[begin + i] * width, width, to);
+    if (from != to) std::memcpy(to, from, width * sizeof(float));
+  }
+  return room;
+}
+
+// Fetches one cache line of the state of the item at a place, if there is one.
+inline void FetchLine(const PairItems& items, const void* table, int64_t place,
+                      int64_t width, int64_t line) {
+  if (items.rows == nullptr || place >= items.n) return;
+  const int64_t row_bytes = width * (items.type == StateType::kFloat32 ? 4 : 2);
+  if (line * kLineBytes >= row_bytes) return;
+  __builtin_prefetch(static_cast<const char*>(table) +
+                     items.rows[place] * row_bytes + line * kLineBytes);
+}
+
+void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
+                float* scores) {
+  const int64_t width = model.width;
+  float* const query_room = scratch;
+  float* const weights = query_room + kPairBlock * model.query_width;
+  float* const hidden_room = weights + kPairBlock * model.padded_length;
+  float* const first = hidden_room + kPairBlock * width;
+  int64_t widest = width;
+  for (const PairLayer& layer : model.layers) {
+    widest = layer.outputs > widest ? layer.outputs : widest;
+  }
+  float* const second = first + kPairBlock * widest;
+  const int64_t query_lines = model.query_width / kLineFloats;
+  const float* const first_slope =
+      model.layers.empty() ? model.last_slope : model.layers[0].slope;
+
+  for (int64_t begin = 0; begin < items.n; begin += kPairBlock) {
+    const int64_t left = items.n - begin;
+    const int64_t rows = left < kPairBlock ? left : kPairBlock;
+    // The next block is fetched a line at a time, while this one is computed:
+    // all at once would wait for the memory.
+    const int64_t next = begin + kPairBlock;
+    const float* const hidden =
+        States(items, items.hidden, begin, rows, width, hidden_room);
+    const auto start = [&](int64_t row, int64_t column) {
+      FetchLine(items, items.hidden, next + row, width, column / kLineFloats);
+      const Vector own = Load(hidden + row * width + column);
+      return model.user_hidden == nullptr
+                 ? own
+                 : own + Load(model.user_hidden + column);
+    };
+    const auto finish = [&](Vector x, int64_t column) {
+      return PRelu(x, first_slope + column);
+    };
+    if (model.query_width > 0) {
+      const float* const query = States(items, items.query, begin, rows,
+                                        model.query_width, query_room);
+      Multiply(
+          query, model.query_width, model.keys, model.query_width, weights,
+          model.padded_length, rows,
+          [&](int64_t row, int64_t column) {
+            for (int64_t line = column / kLineFloats; line < query_lines;
+                 line += model.padded_length / kLineFloats) {
+              FetchLine(items, items.query, next + row, model.query_width,
+                        line);
+            }
+            return Load(model.key_bias + column);
+          },
+          [](Vector x, int64_t) { return x; });
+      for (int64_t row = 0; row < rows; ++row) {
+        Softmax(weights + row * model.padded_length, model.padded_length);
+      }
+    }
+    Multiply(weights, model.padded_length, model.values,
+             model.query_width > 0 ? model.length : 0, first, width, rows,
+             start, finish);
+
+    float* from = first;
+    float* to = second;
+    int64_t inputs = width;
+    for (size_t i = 0; i < model.layers.size(); ++i) {
+      const PairLayer& layer = model.layers[i];
+      const float* const slope = i + 1 < model.layers.size()
+                                     ? model.layers[i + 1].slope
+                                     : model.last_slope;
+      Multiply(
+          from, inputs, layer.kernel, inputs, to, layer.outputs, rows,
+          [&](int64_t, int64_t column) { return Load(layer.bias + column); },
+          [&](Vector x, int64_t column) { return PRelu(x, slope + column); });
+      float* const swapped = from;
+      from = to;
+      to = swapped;
+      inputs = layer.outputs;
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      scores[begin + row] =
+          ScoreOne<InnerProduct>(model.out, from + row * inputs, inputs);
+    }
+  }
+}
