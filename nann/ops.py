@@ -82,7 +82,6 @@ def beam_search(
   limits: tf.Tensor | Sequence[int] | None = None,
   allowed: tf.Tensor | None = None,
   denied: tf.Tensor | None = None,
-  fetched: Sequence[tf.Tensor] = (),
 ) -> Found:
   """Calls `Nann>BeamSearch`.
 
@@ -102,8 +101,6 @@ def beam_search(
     allowed: [B, (I + 7) / 8] uint8 bits of the rows that may be returned, or
       None: all.
     denied: [B, X] int32 rows that may not be returned, padded with -1, or None.
-    fetched: Tensors [I, *] that `score` looks rows up in by itself: they are
-      fetched ahead.
   """
   is_paper = limits is None
   concrete = _scorer_function(score, user_state, item_state)
@@ -124,7 +121,6 @@ def beam_search(
     user_state=tf.nest.flatten(user_state),
     item_state=tf.nest.flatten(item_state),
     captured=concrete.captured_inputs,
-    fetched=list(fetched),
     policy="paper" if is_paper else "best_first",
     scorer=concrete,
   )
@@ -165,19 +161,17 @@ def pair_score(
   kernels: Sequence[tf.Tensor],
   biases: Sequence[tf.Tensor],
   out: tf.Tensor,
-  rows: tf.Tensor | None = None,
 ) -> tf.Tensor:
   """Calls `Nann>PairScore`: attention and MLP of a pair in one op.
 
   Args:
-    query: [1, N, Q] float32, float16 or bfloat16; or [1, I, Q] with rows.
-    hidden: [1, N, W], of the same type; or [1, I, W].
+    query: [1, N, Q] float32, float16 or bfloat16.
+    hidden: [1, N, W], of the same type.
     user: The users' states.
     slopes: Of the PReLU before each layer and before the last product.
     kernels: [inputs, outputs] of each layer.
     biases: [outputs] of each layer.
     out: [outputs of the last layer].
-    rows: [1, N] int32, which rows of query and hidden to score; None: all.
 
   Returns:
     [B, N] float32.
@@ -193,7 +187,6 @@ def pair_score(
     kernels=list(kernels),
     biases=list(biases),
     out=out,
-    rows=[] if rows is None else [rows],
   )
 
 

@@ -3,7 +3,6 @@
 `reference` is the same in stock TensorFlow ops.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -23,7 +22,6 @@ def beam_search(
   k: tf.Tensor | int,
   allowed: tf.Tensor | None = None,
   denied: tf.Tensor | None = None,
-  fetched: Sequence[tf.Tensor] = (),
 ) -> ops.Found:
   """Finds the k best items of each of B users.
 
@@ -40,7 +38,6 @@ def beam_search(
     allowed: [B, (I + 7) / 8] uint8, bits of the rows that may be returned (row
       r is bit r % 8 of byte r / 8); None: all.
     denied: [B, X] int32 rows that may not be returned, padded with -1.
-    fetched: Tensors [I, *] that `score` looks rows up in by itself.
 
   Returns:
     rows [B, K] int32 padded with -1, scores [B, K] float32 padded with -inf,
@@ -57,7 +54,6 @@ def beam_search(
     k,
     allowed=allowed,
     denied=denied,
-    fetched=fetched,
     widths=policy.widths,
     hops=policy.hops,
     limits=policy.limits,

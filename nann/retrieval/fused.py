@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from nann import ops
 from nann.model.scorer import Items, PairNetwork, ScoringParts
-from nann.retrieval.tensors import Score
 
 _LANES = 16
 _MASKED_LOGIT = -1e9
@@ -35,51 +34,20 @@ def fuse(parts: ScoringParts) -> ScoringParts:
     return _pair_user(network, parts.user_state(history, embedding))
 
   def score(user: ops.PairUser, item_state: Any) -> tf.Tensor:
-    return _score(network, user, item_state)
+    query, hidden = network.items(item_state)
+    if query is None:
+      query = hidden[..., :0]
+    return ops.pair_score(
+      query,
+      hidden,
+      user,
+      network.slopes,
+      network.kernels,
+      network.biases,
+      network.out,
+    )
 
-  return ScoringParts(parts.item_state, user_state, score, network)
-
-
-def score_by_row(parts: ScoringParts, item_state: Any) -> Score:
-  """Returns a pair part that looks the items' states up by itself.
-
-  What a search gathers is then a number a row; the op reads the states where
-  they lie.
-
-  Args:
-    parts: What `fuse` returns.
-    item_state: Nest of [I, *], of all items.
-
-  Returns:
-    (user, rows [1, N] int32) -> [B, N] float32.
-  """
-  network = parts.network
-  assert network is not None
-  table = tf.nest.map_structure(lambda state: state[None], item_state)
-
-  def score(user: ops.PairUser, rows: tf.Tensor) -> tf.Tensor:
-    return _score(network, user, table, rows)
-
-  return score
-
-
-def _score(
-  network: PairNetwork,
-  user: ops.PairUser,
-  item_state: Any,
-  rows: tf.Tensor | None = None,
-) -> tf.Tensor:
-  query, hidden = network.items(item_state)
-  return ops.pair_score(
-    hidden[..., :0] if query is None else query,
-    hidden,
-    user,
-    network.slopes,
-    network.kernels,
-    network.biases,
-    network.out,
-    rows,
-  )
+  return ScoringParts(parts.item_state, user_state, score)
 
 
 def _with_constants(network: PairNetwork) -> PairNetwork:

@@ -23,7 +23,6 @@ from nann.retrieval.result import Policy, SearchResult
 from nann.retrieval.tensors import (
   GraphTensors,
   PolicyTensors,
-  Score,
   graph_tensors,
   policy_tensors,
 )
@@ -73,15 +72,7 @@ class Retriever:
     self.category_table = np.asarray(category_table, np.int64)
     self._categories = tf.constant(self.category_table)
     self._given_entries = entries
-    item_state = self._compute_item_state()
-    # What a search gathers of a row, and the pair part that takes it.
-    self.item_state: Any = item_state
-    self.score: Score = self.parts.score
-    self._fetched: list[tf.Tensor] = []
-    if fused.can_fuse(self.parts):
-      self._fetched = tf.nest.flatten(item_state)
-      self.item_state = tf.range(len(items))
-      self.score = fused.score_by_row(self.parts, item_state)
+    self.item_state = self._compute_item_state()
     self._search_functions: dict[Any, Any] = {}
 
   def _compute_item_state(self) -> Any:
@@ -133,7 +124,7 @@ class Retriever:
     items = tf.nest.map_structure(
       lambda state: state[None, begin:end], self.item_state
     )
-    return self.score(user_state, items)
+    return self.parts.score(user_state, items)
 
   @tf.function(reduce_retracing=True)
   def score_rows(self, user_state: Any, rows: tf.Tensor) -> Any:
@@ -141,7 +132,7 @@ class Retriever:
     items = tf.nest.map_structure(
       lambda state: tf.gather(state, rows)[None], self.item_state
     )
-    return self.score(user_state, items)
+    return self.parts.score(user_state, items)
 
   def search(
     self,
@@ -238,7 +229,7 @@ class Retriever:
       only_score = tf.where(knows_answer, -1, only_score)
     found = beam_search.beam_search(
       graph,
-      self.score,
+      self.parts.score,
       user_state,
       self.item_state,
       expand,
@@ -247,7 +238,6 @@ class Retriever:
       k,
       allowed,
       _look_up(self._row_table, histories) if exclude_history else None,
-      self._fetched,
     )
     if knows_answer is None:
       return found

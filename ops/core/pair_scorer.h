@@ -48,13 +48,11 @@ constexpr int64_t kPairLanes = 16;
 // Types that the items' state may have.
 enum class StateType { kFloat32, kFloat16, kBfloat16 };
 
-// State of items, row after row, and which of them to score.
+// State of n items, row after row.
 struct PairItems {
   StateType type = StateType::kFloat32;
-  const void* query = nullptr;   // [.., query_width]
-  const void* hidden = nullptr;  // [.., width]
-  // [n] rows of the arrays; null: the first n.
-  const int32_t* rows = nullptr;
+  const void* query = nullptr;   // [n, query_width]
+  const void* hidden = nullptr;  // [n, width]
   int64_t n = 0;
 };
 

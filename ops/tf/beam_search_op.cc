@@ -87,7 +87,6 @@ REGISTER_OP("Nann>BeamSearch")
     .Input("user_state: Tuser")
     .Input("item_state: Titem")
     .Input("captured: Tcaptured")
-    .Input("fetched: Tfetched")
     .Output("rows: int32")
     .Output("scores: float")
     .Output("num_scored: int32")
@@ -97,7 +96,6 @@ REGISTER_OP("Nann>BeamSearch")
     .Attr("Tuser: list(type) >= 0")
     .Attr("Titem: list(type) >= 0")
     .Attr("Tcaptured: list(type) >= 0")
-    .Attr("Tfetched: list(type) >= 0")
     // The scorer may have state of its own.
     .SetIsStateful()
     .SetShapeFn(SetShapes)
@@ -129,8 +127,6 @@ k: Scalar, answers of a query, at most 2^20.
 user_state: What the scorer needs of a query, each [B, ...].
 item_state: What the scorer needs of a row, each [I, ...].
 captured: What the scorer needs besides.
-fetched: What the scorer looks up by itself of a row, each [I, ...]: the search
-  brings it near before the scorer asks. It makes no difference to the answers.
 rows: [B, k] best first, padded with -1.
 scores: [B, k], padded with -inf.
 num_scored: [B, S] rows scored at each step, padded with 0. S is the number of

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "ops/core/pair_scorer.h"
@@ -39,25 +38,15 @@ REGISTER_OP("Nann>PairScore")
     .Input("kernels: num_layers * float")
     .Input("biases: num_layers * float")
     .Input("out: float")
-    .Input("rows: num_rows * int32")
     .Output("scores: float")
     .Attr("T: {float, half, bfloat16}")
     .Attr("num_layers: int >= 0")
     .Attr("num_slopes: int >= 1")
-    .Attr("num_rows: int >= 0 = 0")
     .SetShapeFn([](tensorflow::shape_inference::InferenceContext* c) {
       tensorflow::shape_inference::ShapeHandle keys, hidden;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 3, &hidden));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 3, &keys));
-      std::vector<tensorflow::shape_inference::ShapeHandle> rows;
-      TF_RETURN_IF_ERROR(c->input("rows", &rows));
-      tensorflow::shape_inference::DimensionHandle num_items =
-          c->Dim(hidden, 1);
-      if (!rows.empty()) {
-        TF_RETURN_IF_ERROR(c->WithRank(rows[0], 2, &rows[0]));
-        num_items = c->Dim(rows[0], 1);
-      }
-      c->set_output(0, c->Matrix(c->Dim(keys, 0), num_items));
+      c->set_output(0, c->Matrix(c->Dim(keys, 0), c->Dim(hidden, 1)));
       return absl::OkStatus();
     })
     .Doc(R"doc(
@@ -69,8 +58,8 @@ Scores N items for each of B users:
 
 All widths are multiples of 16; P, the padded number of positions, too.
 
-query: [1, N, Q], or [1, I, Q] with rows; Q = 0: no attention.
-hidden: [1, N, W], or [1, I, W].
+query: [1, N, Q]; Q = 0: no attention.
+hidden: [1, N, W].
 keys: [B, Q, P].
 key_bias: [B, P]; very low for padding.
 values: [B, L, W], L <= P.
@@ -79,7 +68,6 @@ slopes: Of the PReLU before each layer and before the last product.
 kernels: [inputs, outputs] of each layer.
 biases: [outputs] of each layer.
 out: [outputs of the last layer].
-rows: Nothing, or one [1, N]: which rows of query and hidden to score.
 scores: [B, N].
 )doc");
 
@@ -123,16 +111,13 @@ class PairScoreOp : public OpKernel {
     OP_REQUIRES_OK(context, ReadLayers(context, &model));
     OP_REQUIRES_OK(context, CheckUsers(context, model));
     const int64_t num_users = context->input(2).dim_size(0);
-    Span<const int32_t> rows;
-    OP_REQUIRES_OK(context, ReadRows(context, hidden.dim_size(1), &rows));
-    const int64_t num_items =
-        rows.data() != nullptr ? rows.size() : hidden.dim_size(1);
+    const int64_t num_items = hidden.dim_size(1);
     Tensor* scores;
     OP_REQUIRES_OK(
         context, context->allocate_output(0, {num_users, num_items}, &scores));
     for (int64_t user = 0; user < num_users; ++user) {
       SetUser(context, user, &model);
-      ScoreItems(context, model, query, hidden, rows, num_items,
+      ScoreItems(context, model, query, hidden,
                  scores->flat<float>().data() + user * num_items);
     }
   }
@@ -152,30 +137,6 @@ class PairScoreOp : public OpKernel {
     }
     model->width = hidden.dim_size(2);
     model->query_width = query.dim_size(2);
-    return absl::OkStatus();
-  }
-
-  // Leaves `rows` null if the op has none.
-  static absl::Status ReadRows(OpKernelContext* context, int64_t num_states,
-                               Span<const int32_t>* rows) {
-    OpInputList inputs;
-    TF_RETURN_IF_ERROR(context->input_list("rows", &inputs));
-    if (inputs.size() == 0) return absl::OkStatus();
-    if (inputs.size() != 1 || inputs[0].dims() != 2 ||
-        inputs[0].dim_size(0) != 1) {
-      return Wrong("rows", inputs[0], "one of [1, N]");
-    }
-    // A pointer that is not null, even to nothing.
-    static constexpr int32_t kNothing = 0;
-    const auto flat = inputs[0].flat<int32_t>();
-    *rows = {flat.size() > 0 ? flat.data() : &kNothing, flat.size()};
-    for (int64_t i = 0; i < rows->size(); ++i) {
-      if ((*rows)[i] < 0 || (*rows)[i] >= num_states) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("rows[0, ", i, "] = ", (*rows)[i], " is outside [0, ",
-                         num_states, ")"));
-      }
-    }
     return absl::OkStatus();
   }
 
@@ -278,20 +239,16 @@ class PairScoreOp : public OpKernel {
 
   static void ScoreItems(OpKernelContext* context, const PairModel& model,
                          const Tensor& query, const Tensor& hidden,
-                         Span<const int32_t> rows, int64_t num_items,
                          float* scores) {
+    const int64_t num_items = hidden.dim_size(1);
     const StateType type = TypeOf(hidden.dtype());
     const int64_t item_bytes = tensorflow::DataTypeSize(hidden.dtype());
     const char* const queries = query.tensor_data().data();
     const char* const hiddens = hidden.tensor_data().data();
     const auto score = [&](int64_t begin, int64_t end) {
-      PairItems items = {type, queries, hiddens, rows.data(), end - begin};
-      if (items.rows != nullptr) {
-        items.rows += begin;
-      } else {
-        items.query = queries + begin * model.query_width * item_bytes;
-        items.hidden = hiddens + begin * model.width * item_bytes;
-      }
+      const PairItems items = {
+          type, queries + begin * model.query_width * item_bytes,
+          hiddens + begin * model.width * item_bytes, end - begin};
       ScorePairs(model, items, Scratch(PairScratchSize(model)), scores + begin);
     };
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();

@@ -128,7 +128,6 @@ absl::Status ReadStates(OpKernelContext* context, SearchCall* call) {
     int64_t length;
   } lists[] = {{"user_state", &call->user_state, call->num_queries},
                {"item_state", &call->item_state, call->graph.num_rows()},
-               {"fetched", &call->fetched, call->graph.num_rows()},
                {"captured", &call->captured, -1}};
   for (const auto& [name, kept, length] : lists) {
     OpInputList inputs;
@@ -149,12 +148,10 @@ absl::Status ReadStates(OpKernelContext* context, SearchCall* call) {
       }
     }
   }
-  for (const auto* tensors : {&call->item_state, &call->fetched}) {
-    for (const Tensor& tensor : *tensors) {
-      const int64_t row_bytes =
-          static_cast<int64_t>(tensor.TotalBytes()) / tensor.dim_size(0);
-      call->memory.push_back({tensor.tensor_data().data(), row_bytes});
-    }
+  for (const Tensor& tensor : call->item_state) {
+    const int64_t row_bytes =
+        static_cast<int64_t>(tensor.TotalBytes()) / tensor.dim_size(0);
+    call->memory.push_back({tensor.tensor_data().data(), row_bytes});
   }
   return absl::OkStatus();
 }

@@ -23,7 +23,7 @@ struct SearchCall {
   int64_t num_steps = 0;
   int64_t k = 0;
   tensorflow::Tensor expand, only_score, allowed, denied;
-  std::vector<tensorflow::Tensor> user_state, item_state, fetched, captured;
+  std::vector<tensorflow::Tensor> user_state, item_state, captured;
   std::vector<RowMemory> memory;
 
   Query ToQuery(int64_t i) const;

@@ -110,35 +110,6 @@ inline const float* ToFloats(StateType type, const void* from, int64_t offset,
   return room;
 }
 
-constexpr int64_t kLineBytes = 64;
-constexpr int64_t kLineFloats = kLineBytes / sizeof(float);
-
-// Returns the states of `count` items from place `begin` on, as floats.
-inline const float* States(const PairItems& items, const void* table,
-                           int64_t begin, int64_t count, int64_t width,
-                           float* room) {
-  if (items.rows == nullptr) {
-    return ToFloats(items.type, table, begin * width, count * width, room);
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    float* const to = room + i * width;
-    const float* const from =
-        ToFloats(items.type, table, items.rows[begin + i] * width, width, to);
-    if (from != to) std::memcpy(to, from, width * sizeof(float));
-  }
-  return room;
-}
-
-// Fetches one cache line of the state of the item at a place, if there is one.
-inline void FetchLine(const PairItems& items, const void* table, int64_t place,
-                      int64_t width, int64_t line) {
-  if (items.rows == nullptr || place >= items.n) return;
-  const int64_t row_bytes = width * (items.type == StateType::kFloat32 ? 4 : 2);
-  if (line * kLineBytes >= row_bytes) return;
-  __builtin_prefetch(static_cast<const char*>(table) +
-                     items.rows[place] * row_bytes + line * kLineBytes);
-}
-
 void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
                 float* scores) {
   const int64_t width = model.width;
@@ -151,20 +122,15 @@ void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
     widest = layer.outputs > widest ? layer.outputs : widest;
   }
   float* const second = first + kPairBlock * widest;
-  const int64_t query_lines = model.query_width / kLineFloats;
   const float* const first_slope =
       model.layers.empty() ? model.last_slope : model.layers[0].slope;
 
   for (int64_t begin = 0; begin < items.n; begin += kPairBlock) {
     const int64_t left = items.n - begin;
     const int64_t rows = left < kPairBlock ? left : kPairBlock;
-    // The next block is fetched a line at a time, while this one is computed:
-    // all at once would wait for the memory.
-    const int64_t next = begin + kPairBlock;
-    const float* const hidden =
-        States(items, items.hidden, begin, rows, width, hidden_room);
+    const float* const hidden = ToFloats(
+        items.type, items.hidden, begin * width, rows * width, hidden_room);
     const auto start = [&](int64_t row, int64_t column) {
-      FetchLine(items, items.hidden, next + row, width, column / kLineFloats);
       const Vector own = Load(hidden + row * width + column);
       return model.user_hidden == nullptr
                  ? own
@@ -174,17 +140,13 @@ void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
       return PRelu(x, first_slope + column);
     };
     if (model.query_width > 0) {
-      const float* const query = States(items, items.query, begin, rows,
-                                        model.query_width, query_room);
+      const float* const query =
+          ToFloats(items.type, items.query, begin * model.query_width,
+                   rows * model.query_width, query_room);
       Multiply(
           query, model.query_width, model.keys, model.query_width, weights,
           model.padded_length, rows,
-          [&](int64_t row, int64_t column) {
-            for (int64_t line = column / kLineFloats; line < query_lines;
-                 line += model.padded_length / kLineFloats) {
-              FetchLine(items, items.query, next + row, model.query_width,
-                        line);
-            }
+          [&](int64_t, int64_t column) {
             return Load(model.key_bias + column);
           },
           [](Vector x, int64_t) { return x; });

@@ -105,7 +105,6 @@ def inputs(
     "user_state": [world.scores],
     "item_state": [np.arange(num_rows, dtype=np.int32)],
     "captured": [],
-    "fetched": [],
     "policy": policy,
     "scorer": lookup_function(),
   }
@@ -196,7 +195,6 @@ def chain(length: int) -> dict[str, Any]:
     "user_state": [rows[None].astype(np.float32)],
     "item_state": [rows],
     "captured": [],
-    "fetched": [],
     "policy": "best_first",
     "scorer": lookup_function(),
   }

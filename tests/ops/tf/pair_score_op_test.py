@@ -36,7 +36,6 @@ class Case:
   kernels: list[np.ndarray]
   biases: list[np.ndarray]
   out: np.ndarray
-  rows: list[np.ndarray] = dataclasses.field(default_factory=list)
 
   def run(self) -> np.ndarray:
     inputs = {
@@ -49,10 +48,9 @@ class Case:
 
   def expected(self) -> np.ndarray:
     """The same in float64."""
-    chosen = self.rows[0][0] if self.rows else slice(None)
-    x = self.hidden.astype(np.float64)[:, chosen]
+    x = self.hidden.astype(np.float64)
     if self.query.shape[2] > 0:
-      query = self.query.astype(np.float64)[:, chosen]
+      query = self.query.astype(np.float64)
       logits = query @ self.keys + self.key_bias[:, None]  # [B, N, P]
       weights = np.exp(logits - logits.max(axis=2, keepdims=True))
       weights /= weights.sum(axis=2, keepdims=True)
@@ -116,27 +114,15 @@ def check(case: Case) -> None:
   )
 
 
-def some_rows(case: Case, seed: int) -> Case:
-  """The case with rows looked up, in any order and repeatedly."""
-  rng = np.random.default_rng(seed)
-  number = int(rng.choice([0, 1, 5, 24, 70])) if case.hidden.shape[1] else 0
-  rows = rng.integers(0, max(1, case.hidden.shape[1]), (1, number))
-  return dataclasses.replace(case, rows=[rows.astype(np.int32)])
-
-
 def check_many(number: int) -> None:
   for seed in range(number):
-    case = random_case(seed, DTYPES[seed % 3])
-    check(case)
-    check(some_rows(case, seed))
+    check(random_case(seed, DTYPES[seed % 3]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("seed", range(60))
 def test_scores_are_the_formula(seed: int, dtype: Any) -> None:
-  case = random_case(seed, dtype)
-  check(case)
-  check(some_rows(case, seed))
+  check(random_case(seed, dtype))
 
 
 @pytest.mark.slow
@@ -286,17 +272,7 @@ def plain_case() -> Case:
   )
 
 
-def put_rows(*rows: int) -> Change:
-  return lambda case: setattr(case, "rows", [np.array([rows], np.int32)])
-
-
 REFUSED = [
-  (put_rows(0, 2, 3), "rows[0, 2] = 3 is outside [0, 3)"),
-  (put_rows(-1), "rows[0, 0] = -1 is outside [0, 3)"),
-  (
-    lambda case: setattr(case, "rows", [np.zeros((2, 1), np.int32)]),
-    "rows has shape [2,1], wanted one of [1, N]",
-  ),
   (put("hidden", 2, 3, 32), "hidden has shape [2,3,32], wanted [1, N, W]"),
   (put("hidden", 1, 3, 20), "hidden has shape [1,3,20], wanted [1, N, W]"),
   (put("hidden", 1, 3, 0), "hidden has shape [1,3,0], wanted [1, N, W]"),
