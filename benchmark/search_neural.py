@@ -34,7 +34,7 @@ from tensorflow.python.framework import convert_to_constants
 from nann import ops
 from nann.jobs import measuring
 from nann.model.scorer import History
-from nann.retrieval import brute_force, entries, metrics, reference, tensors
+from nann.retrieval import entries, metrics, reference, tensors
 from nann.retrieval import result as results
 
 _PAPER = results.PaperPolicy((400, 200, 100), (3, 1, 1))
@@ -77,25 +77,16 @@ def _measure(
   )
   assert run.retriever.index is not None
   start_level = run.retriever.index.hnsw.start_level
-  training = measuring.training_histories(
-    run.data, arguments.num_users, histories.shape[1], seed=0
+  answers = measuring.answers_to_training_users(
+    run.retriever, run.data, arguments.num_users, histories.shape[1], k, seed=0
   )
-  answers = brute_force.exact_search(run.retriever, training, k)
-  run = dataclasses.replace(
-    run,
-    retriever=run.retriever.with_entries(
-      entries.frequent_answers(
-        results.concatenate(list(answers)).rows, arguments.num_entries
-      )
-    ),
-  )
+  frequent = entries.frequent_answers(answers, arguments.num_entries)
+  run = dataclasses.replace(run, retriever=run.retriever.with_entries(frequent))
   policies: dict[str, results.Policy] = {
     "paper": _PAPER.for_start_level(start_level),
     "best_first": best_first,
   }
-  exact = results.concatenate(
-    list(brute_force.exact_search(run.retriever, histories, k))
-  )
+  exact = measuring.exact_rows(run.retriever, histories, k)
   rate = _sgemm_multiply_adds_per_s()
   figures: dict[str, Any] = {
     "num_items": run.num_items,
@@ -108,7 +99,7 @@ def _measure(
     found, times = _run_all(request, histories, arguments.repeats)
     num_scored = found[2].sum(axis=1)
     needed = _multiply_adds(run, histories, num_scored)
-    coverage = metrics.coverage(found[0] + 1, exact.rows + 1, k)
+    coverage = metrics.coverage(found[0] + 1, exact + 1, k)
     per_user = np.median(times, axis=0)
     figures |= {
       f"{name}_ms": 1e3 * float(np.median(per_user)),

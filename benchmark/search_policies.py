@@ -19,9 +19,8 @@ import trained_run
 
 from nann import console, pictures
 from nann.jobs import measuring
-from nann.retrieval import brute_force, entries, metrics, tuning
+from nann.retrieval import entries, metrics, tuning
 from nann.retrieval import result as results
-from nann.retrieval.retriever import Retriever
 
 _TARGETS = (0.90, 0.95, 0.975, 0.99)
 _PAPER = results.PaperPolicy((400, 200, 100), (3, 1, 1))
@@ -57,14 +56,12 @@ def _measure(
   rng = np.random.default_rng(0)
   chosen = rng.permutation(len(held_out))[: arguments.num_users]
   histories, targets = held_out.histories[chosen], held_out.targets[chosen]
-  exact = _exact(run.retriever, histories, k)
+  exact = measuring.exact_rows(run.retriever, histories, k)
   target_rows = run.retriever.items.rows_of(targets)
-  training = measuring.training_histories(
-    run.data, arguments.num_users, histories.shape[1], seed=0
+  answers = measuring.answers_to_training_users(
+    run.retriever, run.data, arguments.num_users, histories.shape[1], k, seed=0
   )
-  frequent = entries.frequent_answers(
-    _exact(run.retriever, training, k), _NUM_FREQUENT
-  )
+  frequent = entries.frequent_answers(answers, _NUM_FREQUENT)
   assert run.retriever.index is not None
   start_level = run.retriever.index.hnsw.start_level
   ladders = {
@@ -96,12 +93,6 @@ def _measure(
     )
     figures[f"ratio_at_{label}"] = ours / paper if ours and paper else None
   return figures, shown
-
-
-def _exact(retriever: Retriever, histories: np.ndarray, k: int) -> np.ndarray:
-  with console.progress(len(histories), "user", "exact scoring") as bar:
-    found = brute_force.exact_search(retriever, histories, k, bar.update)
-    return results.concatenate(list(found)).rows
 
 
 def _figures(

@@ -84,14 +84,10 @@ def set_up(
   return Bench(output, data, held_out.first(asked), retriever, plan)
 
 
-def training_histories(
+def _training_histories(
   data: dataset.PreparedData, number: int, length: int, seed: int
 ) -> np.ndarray:
-  """Returns [n, length] int64: the first items of some training users.
-
-  Raises:
-    ValueError: The records do not hold users, but windows.
-  """
+  """Returns [n, length] int64: the first items of some training users."""
   sequences = data.train_sequences()
   num_users = len(sequences.row_splits) - 1
   rng = np.random.default_rng(seed)
@@ -138,6 +134,40 @@ def single_latency(search: Search, histories: np.ndarray) -> dict[str, float]:
     "p50": float(np.percentile(warm, 50)),
     "p99": float(np.percentile(warm, 99)),
   }
+
+
+def exact_rows(
+  retriever: Retriever, histories: np.ndarray, k: int
+) -> np.ndarray:
+  """Returns [n, K] int32 rows of exact scoring, with a progress bar."""
+  with console.progress(len(histories), "user", "exact scoring") as bar:
+    found = brute_force.exact_search(retriever, histories, k, bar.update)
+    return results.concatenate(list(found)).rows
+
+
+def answers_to_training_users(
+  retriever: Retriever,
+  data: dataset.PreparedData,
+  num_users: int,
+  length: int,
+  k: int,
+  seed: int,
+) -> np.ndarray:
+  """Returns [n, K] int32 rows of exact scoring for some training users.
+
+  Args:
+    retriever: Scorer and items.
+    data: The data set.
+    num_users: Users, at most.
+    length: L, items of a history.
+    k: K.
+    seed: Which users.
+
+  Raises:
+    ValueError: The records do not hold users, but windows.
+  """
+  histories = _training_histories(data, num_users, length, seed)
+  return exact_rows(retriever, histories, k)
 
 
 def exact_answers(bench: Bench, num_users: int, k: int) -> np.ndarray:

@@ -9,8 +9,7 @@ import numpy as np
 
 from nann import config, console, pictures
 from nann.jobs import artefacts, measuring
-from nann.retrieval import brute_force, cost_model, entries, tuning
-from nann.retrieval import result as results
+from nann.retrieval import cost_model, entries, tuning
 from nann.retrieval.result import Policy
 from nann.retrieval.retriever import Retriever
 
@@ -24,7 +23,7 @@ def run(settings: config.Config) -> None:
   evaluation = settings.evaluation
   histories = _histories(settings, bench)
   k = max(measuring.clamped(evaluation.topk_eval, bench.num_items))
-  exact = _exact(bench, histories, k)
+  exact = measuring.exact_rows(bench.retriever, histories, k)
   entry_sets = _entry_sets(settings, bench, k)
   ladders = list(_ladders(settings.search, bench, k))
   total = len(entry_sets) * sum(map(len, ladders))
@@ -70,16 +69,17 @@ def _entry_sets(
     return {"entry level": bench.retriever.entries}
   sets = {"medoids": bench.retriever.entries}
   try:
-    histories = measuring.training_histories(
+    answers = measuring.answers_to_training_users(
+      bench.retriever,
       bench.data,
       min(settings.evaluation.num_tune_users, _affordable(settings, bench)),
       bench.held_out.histories.shape[1],
+      k,
       settings.run.seed,
     )
   except ValueError as error:
     console.warn(f"no frequent answers as entries: {error}")
     return sets
-  answers = _exact(bench, histories, k)
   for count in _FREQUENT:
     sets[f"{count} frequent"] = entries.frequent_answers(answers, count)
   return sets
@@ -102,12 +102,6 @@ def _histories(settings: config.Config, bench: measuring.Bench) -> np.ndarray:
       " --num-validation-users of prepare_data or --max-exact-pairs"
     )
   return bench.held_out.histories[:number]
-
-
-def _exact(bench: measuring.Bench, histories: np.ndarray, k: int) -> np.ndarray:
-  with console.progress(len(histories), "user", "exact scoring") as bar:
-    found = brute_force.exact_search(bench.retriever, histories, k, bar.update)
-    return results.concatenate(list(found)).rows
 
 
 def _ladders(

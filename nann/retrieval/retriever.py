@@ -76,10 +76,6 @@ class Retriever:
     self._search_functions: dict[Any, Any] = {}
 
   def _compute_item_state(self) -> Any:
-    @tf.function(reduce_retracing=True)
-    def state(items: Items, embeddings: tf.Tensor) -> Any:
-      return self.parts.item_state(items, embeddings)
-
     parts = []
     for begin in range(0, len(self.items), _STATE_ROWS):
       rows = slice(begin, begin + _STATE_ROWS)
@@ -88,7 +84,7 @@ class Retriever:
         tf.constant(self.items.category_ids[rows], tf.int64),
       )
       embeddings = tf.constant(self.items.embeddings[rows], tf.float32)
-      parts.append(state(items, embeddings))
+      parts.append(self.parts.item_state(items, embeddings))
     return tf.nest.map_structure(lambda *x: tf.concat(x, axis=0), *parts)
 
   def with_entries(self, entries: np.ndarray) -> "Retriever":
