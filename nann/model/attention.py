@@ -45,8 +45,22 @@ class UserState(NamedTuple):
   values: tf.Tensor
 
 
+class FoldedUserState(NamedTuple):
+  """The same, laid out as the products of a search want it.
+
+  Attributes:
+    keys: [B, 128, L] float32.
+    key_bias: [B, L] float32.
+    values: [B, L, 128] float32.
+  """
+
+  keys: tf.Tensor
+  key_bias: tf.Tensor
+  values: tf.Tensor
+
+
 # (history or None, history_embedding [B, L, H]) -> the user's state.
-UserPart = Callable[[History | None, tf.Tensor], UserState]
+UserPart = Callable[[History | None, tf.Tensor], FoldedUserState]
 
 
 class ItemState(NamedTuple):
@@ -88,14 +102,22 @@ class AttentionScorer(embeddings.EmbeddingScorer):
   def score(
     self, user_state: UserState, item_state: ItemState, phase: Phase
   ) -> tf.Tensor:
-    return _score(self.mlp, user_state, item_state, phase)
+    logits = tf.matmul(item_state.query, user_state.keys, transpose_b=True)
+    logits += user_state.key_bias[:, None]
+    return _score(self.mlp, logits, user_state.values, item_state.hidden, phase)
 
   def parts(self) -> ScoringParts:
     mlp = self.mlp.folded()
     return ScoringParts(
       item_state=lambda items, embedding: self._item_state(mlp, embedding),
       user_state=self._folded_user_state(mlp),
-      score=lambda user, items: _score(mlp, user, items, Phase.INFERENCE),
+      score=lambda user, items: _score(
+        mlp,
+        tf.matmul(items.query, user.keys) + user.key_bias[:, None],
+        user.values,
+        items.hidden,
+        Phase.INFERENCE,
+      ),
       network=mlp_network(
         mlp,
         user=lambda state: (state.keys, state.key_bias, state.values, None),
@@ -136,9 +158,11 @@ class AttentionScorer(embeddings.EmbeddingScorer):
     points = tf.concat([tf.zeros([1, _HIDDEN]), tf.eye(_HIDDEN)], axis=0)
     keys, key_bias = self._keys(points)
     both = tf.concat([keys, key_bias[:, None]], axis=1)  # [129, 129]
-    second_bias, second = both[0], both[1:] - both[0]
+    second_bias, second = both[0], tf.transpose(both[1:] - both[0])
 
-    def user_state(history: History | None, embedding: tf.Tensor) -> UserState:
+    def user_state(
+      history: History | None, embedding: tf.Tensor
+    ) -> FoldedUserState:
       if history is not None:
         valid = tf.cast(history.item_ids > 0, tf.float32)
       else:
@@ -148,14 +172,14 @@ class AttentionScorer(embeddings.EmbeddingScorer):
         embedding, valid = embedding[:, :length], valid[:, :length]
       shape = tf.shape(valid)
       x = tf.matmul(tf.reshape(embedding, [-1, self.width]), first)
-      hidden = self.key_prelu(x[:, :_HIDDEN] + first_bias)
-      both = tf.matmul(hidden, second) + second_bias
-      both = tf.reshape(both, [shape[0], shape[1], _HIDDEN + 1])
-      key_bias = both[..., -1]
+      x = tf.reshape(x, [shape[0], shape[1], 2 * _HIDDEN])
+      hidden = self.key_prelu(x[..., :_HIDDEN] + first_bias)
+      both = tf.matmul(second, hidden, transpose_b=True)  # [B, 129, L]
+      both += second_bias[:, None]
+      key_bias = both[:, -1]
       if self.mask_padding:
         key_bias += _mask(valid)
-      values = tf.reshape(x[:, _HIDDEN:], [shape[0], shape[1], _HIDDEN])
-      return UserState(both[..., :-1], key_bias, values)
+      return FoldedUserState(both[:, :-1], key_bias, x[..., _HIDDEN:])
 
     return user_state
 
@@ -169,9 +193,12 @@ def _mask(valid: tf.Tensor) -> tf.Tensor:
 
 
 def _score(
-  mlp: PairMlp, user_state: UserState, item_state: ItemState, phase: Phase
+  mlp: PairMlp,
+  logits: tf.Tensor,
+  values: tf.Tensor,
+  hidden: tf.Tensor,
+  phase: Phase,
 ) -> tf.Tensor:
-  logits = tf.matmul(item_state.query, user_state.keys, transpose_b=True)
-  attention = tf.nn.softmax(logits + user_state.key_bias[:, None])  # [B, N, L]
-  attended = tf.matmul(attention, user_state.values)  # [B, N, 128]
-  return mlp(attended + item_state.hidden, phase)
+  """Scores [B, N] of logits [B, N, L], values [B, L, W], hidden [.., N, W]."""
+  attention = tf.nn.softmax(logits)
+  return mlp(tf.matmul(attention, values) + hidden, phase)

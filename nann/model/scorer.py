@@ -39,7 +39,7 @@ class PairNetwork(NamedTuple):
     score = prelu(x, slopes[-1]) out
 
   Attributes:
-    user: user_state -> keys [B, L, Q], key_bias [B, L], values [B, L, W] (or
+    user: user_state -> keys [B, Q, L], key_bias [B, L], values [B, L, W] (or
       None for all three: no attention), hidden [B, W] (or None).
     items: item_state -> query [..., Q] (or None), hidden [..., W].
     slopes, kernels, biases, out: The weights.

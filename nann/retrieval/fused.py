@@ -76,9 +76,9 @@ def _pair_user(network: PairNetwork, state: Any) -> ops.PairUser:
       values=hidden[:, None][:, :0],
       hidden=hidden,
     )
-  missing = -tf.shape(keys)[1] % _LANES
+  missing = -tf.shape(keys)[2] % _LANES
   return ops.PairUser(
-    keys=tf.pad(tf.transpose(keys, [0, 2, 1]), [[0, 0], [0, 0], [0, missing]]),
+    keys=tf.pad(keys, [[0, 0], [0, 0], [0, missing]]),
     key_bias=tf.pad(
       key_bias, [[0, 0], [0, missing]], constant_values=_MASKED_LOGIT
     ),
