@@ -173,7 +173,7 @@ if __name__ == "__main__":
     cmdclass={"build_ext": BuildNative},
     install_requires=[
       "absl-py>=2.1",
-      "duckdb>=2.0",
+      "duckdb>=1.4",
       "faiss-cpu>=1.9",
       "hnswlib>=0.8",
       "jinja2>=3.1",
