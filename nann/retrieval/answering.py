@@ -2,6 +2,7 @@
 whichever costs less."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -46,21 +47,27 @@ def answer(
     retriever: Scorer, items and graph.
     plan: How.
     histories: [n, L] int64 item ids.
-    k: Results per user.
+    k: Results per user; clamped to the number of items.
     progress: Called with the number of users of each batch.
     allowed: [n, (I + 7) / 8] uint8, bits of the rows that may be returned, as
       for `Retriever.search`; None: all.
   """
+  k = min(k, len(retriever.items))
+  scan = functools.partial(brute_force.exact_search, retriever, k=k)
+  walk = functools.partial(retriever.search, policy=plan.policy, k=k)
   scanned = uses_scan(plan, len(retriever.items), len(histories), allowed)
   for begin in range(0, len(histories), _USERS):
     part = slice(begin, begin + _USERS)
     rows: np.ndarray = np.arange(begin, min(begin + _USERS, len(histories)))
     of_scan, of_walk = rows[scanned[part]], rows[~scanned[part]]
-    parts = []
-    for users, search in ((of_scan, _scan), (of_walk, _walk)):
+    parts: list[SearchResult] = []
+    for users, search in ((of_scan, scan), (of_walk, walk)):
       if len(users):
-        bits = None if allowed is None else allowed[users]
-        parts += search(retriever, plan, histories[users], k, bits)
+        parts += search(
+          histories=histories[users],
+          allowed=None if allowed is None else allowed[users],
+          exclude_history=plan.exclude_history,
+        )
     order = np.argsort(np.concatenate([of_scan, of_walk]))
     both = results.concatenate(parts)
     progress(len(rows))
@@ -80,37 +87,3 @@ def uses_scan(
   counts = np.unpackbits(allowed, axis=1, bitorder="little")
   shares = counts[:, :num_rows].mean(axis=1)
   return np.array([plan.cost.prefers_scan(num_rows, share) for share in shares])
-
-
-def _scan(
-  retriever: Retriever,
-  plan: Plan,
-  histories: np.ndarray,
-  k: int,
-  allowed: np.ndarray | None,
-) -> list[SearchResult]:
-  found = brute_force.exact_search(
-    retriever,
-    histories,
-    k,
-    allowed=allowed,
-    exclude_history=plan.exclude_history,
-  )
-  return list(found)
-
-
-def _walk(
-  retriever: Retriever,
-  plan: Plan,
-  histories: np.ndarray,
-  k: int,
-  allowed: np.ndarray | None,
-) -> list[SearchResult]:
-  found = retriever.search(
-    histories,
-    plan.policy,
-    k,
-    allowed=allowed,
-    exclude_history=plan.exclude_history,
-  )
-  return list(found)

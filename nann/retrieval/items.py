@@ -1,6 +1,7 @@
 """The items in the order of the graph's rows, and how ids become rows."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -34,10 +35,15 @@ class ItemArrays:
     table[0] = NO_ROW
     return table
 
+  @functools.cached_property
+  def _rows(self) -> np.ndarray:
+    return self.row_table(int(self.item_ids.max()) + 1)
+
   def rows_of(self, item_ids: np.ndarray) -> np.ndarray:
     """Returns int32 rows of item ids of any shape, -1 where there is none."""
-    size = max(int(self.item_ids.max()), int(item_ids.max(initial=0))) + 1
-    rows: np.ndarray = self.row_table(size)[np.maximum(item_ids, 0)]
+    known = (item_ids >= 0) & (item_ids < len(self._rows))
+    # Id 0 is padding and has no row.
+    rows: np.ndarray = self._rows[np.where(known, item_ids, 0)]
     return rows
 
 

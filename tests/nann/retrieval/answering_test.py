@@ -77,6 +77,17 @@ def test_narrow_filters_are_scanned_and_wide_ones_walked(
   np.testing.assert_array_equal(found.rows[~narrow], walked.rows[~narrow])
 
 
+def test_more_answers_than_items_are_cut_by_both(
+  retriever: Retriever,
+) -> None:
+  users, bits = histories(2), allowed_bits(0.9, 2)
+  bits[0] = allowed_bits(0.02, 1)  # One is scanned, one is walked.
+  plan = Plan("auto", BEST_FIRST, CHEAP)
+  parts = answering.answer(retriever, plan, users, NUM_ITEMS + 5, allowed=bits)
+  found = results.concatenate(list(parts))
+  assert found.rows.shape == (2, NUM_ITEMS)
+
+
 def test_excluded_history_is_excluded_by_both(retriever: Retriever) -> None:
   users = histories(6)
   for mode in ("graph", "scan"):
