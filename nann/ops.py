@@ -94,8 +94,8 @@ def beam_search(
     expand: [B, F] int32, padded with -1.
     only_score: [B, M] int32, padded with -1.
     k: Scalar int32.
-    widths: [len(levels) + 1] int32 and
-    hops: likewise: policy paper.
+    widths: [len(levels) + 1] int32, or [sum(hops)]: one for each step; and
+    hops: [len(levels) + 1] int32: policy paper.
     limits: [4] int64, ef, width, max_steps, max_evaluations: policy best_first.
       Either widths and hops or limits are given.
     allowed: [B, (I + 7) / 8] uint8 bits of the rows that may be returned, or

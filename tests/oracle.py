@@ -61,9 +61,14 @@ def paper_search(
   """Level by level (arXiv 2202.10226, "beam-retrieval").
 
   `levels`, `widths` and `hops` go from level 0 up; widths and hops have one
-  more entry, for the start level, whose rows are the entry points. A row that
+  more entry, for the start level, whose rows are the entry points. Widths may
+  also be one for each step, from the last back to the entry points. A row that
   is not allowed is walked through like any other, but not returned.
   """
+  if len(widths) == len(hops):
+    pairs = zip(widths, hops, strict=True)
+    widths = [width for width, number in pairs for _ in range(number)]
+  width_of_step = list(reversed(widths))
   scores: dict[int, float] = {}
   num_scored = []
 
@@ -72,7 +77,7 @@ def paper_search(
     num_scored.append(len(rows))
 
   evaluate(list(entry_points))
-  beam = ranked(list(entry_points), scores, widths[len(levels)])
+  beam = ranked(list(entry_points), scores, width_of_step[0])
   offered = beam
   for level in reversed(range(len(levels))):
     visited, frontier, offered = set(beam), beam, list(beam)
@@ -80,8 +85,11 @@ def paper_search(
       candidates = unvisited_neighbors(levels[level], frontier, visited)
       evaluate(candidates)
       offered += candidates
-      beam = ranked(beam + candidates, scores, widths[level])
+      beam = ranked(
+        beam + candidates, scores, width_of_step[len(num_scored) - 1]
+      )
       frontier = [row for row in candidates if scores[row] >= scores[beam[-1]]]
+  # All that the beam was offered on level 0, if only in passing.
   best = [row for row in offered if allowed(row)]
   best = ranked(best, scores, min(k, widths[0]))
   return Found(best, [scores[row] for row in best], num_scored)

@@ -49,8 +49,16 @@ void BeamSearch::Start(const GraphView& graph, const PaperPolicy& policy,
   paper_ = &policy;
   level_ = static_cast<int>(graph.levels.size());
   hops_left_ = 1;
-  beam_.Reset(policy.widths[level_]);
-  answers_.Reset(std::min<int64_t>(query.k, policy.widths[0]));
+  beam_.Reset(policy.widths.back());
+  const int64_t num_answers = std::min<int64_t>(query.k, policy.widths[0]);
+  answers_.Reset(num_answers);
+  keeps_answers_ = is_filtered_;
+  if (policy.widths.size() != policy.hops.size()) {
+    // A beam that is narrow for a step drops answers.
+    for (int32_t hop = 0; hop < policy.hops[0]; ++hop) {
+      keeps_answers_ |= policy.widths[hop] < num_answers;
+    }
+  }
   candidates_.assign(graph.entry_points.begin(), graph.entry_points.end());
   for (const int32_t row : candidates_) Fetch(row);
 }
@@ -155,7 +163,8 @@ void BeamSearch::EndStep(const float* scores) {
 }
 
 void BeamSearch::EndPaperStep(const float* scores) {
-  if (is_filtered_ && !at_entries_) AddAllowedAnswers();
+  if (keeps_answers_ && !at_entries_) AddAllowedAnswers();
+  beam_.SetWidth(PaperWidth());
   beam_.Add(&ranked_);
   if (--hops_left_ == 0) {
     if (level_ == 0) {
@@ -173,6 +182,13 @@ void BeamSearch::EndPaperStep(const float* scores) {
   }
 }
 
+int32_t BeamSearch::PaperWidth() const {
+  const std::vector<int32_t>& widths = paper_->widths;
+  if (widths.size() == paper_->hops.size()) return widths[level_];
+  // The step in progress is the last that has been counted.
+  return widths[widths.size() - num_scored_.size()];
+}
+
 void BeamSearch::EnterLevel(int level) {
   level_ = level;
   hops_left_ = paper_->hops[level];
@@ -184,11 +200,10 @@ void BeamSearch::EnterLevel(int level) {
     frontier_.push_back(RowOf(ranked));
     ranked_.push_back(ranked);
   }
-  if (is_filtered_) {
+  if (keeps_answers_) {
     answers_.Reset(std::min<int64_t>(query_.k, paper_->widths[0]));
     AddAllowedAnswers();
   }
-  beam_.SetWidth(paper_->widths[level]);
 }
 
 void BeamSearch::AddAllowedAnswers() {
@@ -262,7 +277,7 @@ void BeamSearch::ChooseFrontier() {
 }
 
 int64_t BeamSearch::Finish(int64_t k, int32_t* rows, float* scores) const {
-  const bool from_answers = is_filtered_ && kind_ == Kind::kPaper;
+  const bool from_answers = keeps_answers_ && kind_ == Kind::kPaper;
   const Span<const Ranked> best = (from_answers ? answers_ : beam_).ranked();
   const int64_t size = std::min(k, best.size());
   for (int64_t i = 0; i < size; ++i) {

@@ -37,9 +37,10 @@
 namespace nann {
 
 // Level by level. Both lists go from level 0 up; the last entry is that of the
-// level of the entry points, which is scored once, as a whole.
+// level of the entry points, which is scored once, as a whole. Widths may also
+// be given for each step, likewise from the last one back to the entry points.
 struct PaperPolicy {
-  std::vector<int32_t> widths;  // Beam width of each level.
+  std::vector<int32_t> widths;  // Beam width of each level, or of each step.
   std::vector<int32_t> hops;    // Expansions on each level.
 };
 
@@ -121,6 +122,7 @@ class BeamSearch {
   // the next frontier or ends the search.
   void EndStep(const float* scores);
   void EndPaperStep(const float* scores);
+  int32_t PaperWidth() const;
   void EnterLevel(int level);
   void EndBestFirstStep();
   void ChooseFrontier();
@@ -154,8 +156,10 @@ class BeamSearch {
   BestFirstPolicy best_first_;
   int64_t num_expand_ = 0;
 
-  // With a filter. Paper: the best allowed rows. Best first: the forbidden rows
-  // that have not been expanded, a heap with the best on top.
+  // With a filter. Paper: the best allowed rows of the level, kept also if the
+  // beam may be too narrow for them. Best first: the forbidden rows that have
+  // not been expanded, a heap with the best on top.
+  bool keeps_answers_ = false;
   VisitedSet denied_;
   std::vector<Ranked> allowed_;
   Beam answers_;

@@ -24,12 +24,19 @@ std::string FindFault(const char* name, Span<const int32_t> rows,
 
 std::string FindFault(const PaperPolicy& policy, int64_t num_levels) {
   const int64_t wanted = num_levels + 1;
+  int64_t num_steps = 0;
+  for (const int32_t hops : policy.hops) num_steps += hops;
   for (const auto* list : {&policy.widths, &policy.hops}) {
-    const char* const name = list == &policy.widths ? "widths" : "hops";
-    if (static_cast<int64_t>(list->size()) != wanted) {
-      return std::string(name) + " has " + std::to_string(list->size()) +
+    const bool is_widths = list == &policy.widths;
+    const char* const name = is_widths ? "widths" : "hops";
+    const int64_t size = static_cast<int64_t>(list->size());
+    if (size != wanted && !(is_widths && size == num_steps)) {
+      return std::string(name) + " has " + std::to_string(size) +
              " entries, wanted " + std::to_string(wanted) +
-             ": one for each level and one for the entry points";
+             ": one for each level and one for the entry points" +
+             (is_widths ? ", or one for each of " + std::to_string(num_steps) +
+                              " steps"
+                        : "");
     }
     for (size_t i = 0; i < list->size(); ++i) {
       if ((*list)[i] < 1) {
@@ -42,10 +49,8 @@ std::string FindFault(const PaperPolicy& policy, int64_t num_levels) {
     return "hops ends with " + std::to_string(policy.hops.back()) +
            ", wanted 1: the entry points are scored once";
   }
-  int64_t total = 0;
-  for (const int32_t hops : policy.hops) total += hops;
-  if (total > kMaxHops) {
-    return "hops add up to " + std::to_string(total) + ", wanted at most " +
+  if (num_steps > kMaxHops) {
+    return "hops add up to " + std::to_string(num_steps) + ", wanted at most " +
            std::to_string(kMaxHops);
   }
   return "";

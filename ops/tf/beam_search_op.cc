@@ -119,7 +119,8 @@ allowed: [B, (I + 7) / 8] bits (row r is bit r % 8 of byte r / 8) of the rows th
   may be returned, or [0, 0]: all.
 denied: [B, X] rows that may not be returned, padded with -1.
 widths: [num_levels + 1] beam width of each level from level 0 up, the entry
-  points last. Policy paper; else empty.
+  points last; or [sum of hops] of each step, from the last one back. Policy
+  paper; else empty.
 hops: [num_levels + 1] expansions on each level, likewise; the last is 1.
 limits: [4] ef, width, max_steps (at most 2^20), max_evaluations. Policy
   best_first; else empty.

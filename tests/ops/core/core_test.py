@@ -72,8 +72,9 @@ def check(
 def test_paper_policy_is_the_definition(chunk: int, is_filtered: bool) -> None:
   for case in cases(chunk, is_filtered):
     num_levels = len(case.world.graph.levels)
-    widths = case.rng.integers(1, 12, num_levels + 1).tolist()
     hops = [*case.rng.integers(1, 4, num_levels).tolist(), 1]
+    num_widths = case.rng.choice([num_levels + 1, sum(hops)])
+    widths = case.rng.integers(1, 12, num_widths).tolist()
     expected = [
       oracle.paper_search(
         [case.world.lists(level) for level in range(num_levels)],

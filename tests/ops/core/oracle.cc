@@ -75,7 +75,12 @@ Found SearchPaper(const World& world) {
           UnvisitedNeighbors(world, level, frontier, &visited);
       num_scored.push_back(static_cast<int32_t>(candidates.size()));
       offered = Joined(offered, candidates);
-      beam = Ranked(world, Joined(beam, candidates), world.paper.widths[level]);
+      // Of the level, or of the step.
+      const std::vector<int32_t>& widths = world.paper.widths;
+      const bool is_of_level = widths.size() == world.paper.hops.size();
+      const int32_t width =
+          widths[is_of_level ? level : widths.size() - num_scored.size()];
+      beam = Ranked(world, Joined(beam, candidates), width);
       frontier.clear();
       for (const int32_t row : candidates) {
         if (world.scores[row] >= world.scores[beam.back()]) {

@@ -103,6 +103,14 @@ inline World MakeWorld(int64_t num_rows, Random* random) {
     world.paper.hops.push_back(static_cast<int32_t>(1 + Below(3, random)));
   }
   world.paper.hops.back() = 1;
+  if (Below(2, random) == 0) {
+    // One for each step.
+    size_t num_steps = 0;
+    for (const int32_t hops : world.paper.hops) num_steps += hops;
+    while (world.paper.widths.size() < num_steps) {
+      world.paper.widths.push_back(static_cast<int32_t>(1 + Below(12, random)));
+    }
+  }
   world.best_first = {1 + Below(20, random), 1 + Below(6, random),
                       Below(3, random) == 0 ? 2 : 50,
                       Below(3, random) == 0 ? 3 : 1000};

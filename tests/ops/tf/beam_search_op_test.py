@@ -41,6 +41,9 @@ def test_every_user_of_a_batch_is_answered(num_users: int, policy: str) -> None:
 def test_stock_ops_answer_alike(seed: int) -> None:
   world = worlds.random_world(seed)
   settings = cases.random_settings(world, seed)
+  # One width for each level.
+  widths = settings.widths[: len(settings.hops)]
+  settings = dataclasses.replace(settings, widths=widths)
   graph = tensors.graph_tensors(world.graph)
 
   def score(table: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

@@ -43,9 +43,12 @@ def random_settings(world: worlds.World, seed: int) -> Settings:
   ]
   allowed = rng.random((num_users, num_rows)) < rng.choice([0.1, 0.5, 0.9])
   denied = rng.integers(-1, num_rows, (num_users, int(rng.integers(0, 8))))
+  hops = [*rng.integers(1, 4, num_levels).tolist(), 1]
+  # One for each level, or one for each step.
+  num_widths = num_levels + 1 if rng.random() < 0.5 else sum(hops)
   return Settings(
-    widths=rng.integers(1, 12, num_levels + 1).tolist(),
-    hops=[*rng.integers(1, 4, num_levels).tolist(), 1],
+    widths=rng.integers(1, 12, num_widths).tolist(),
+    hops=hops,
     limits=limits,
     k=int(rng.integers(1, MAX_K)),
     allowed=allowed if rng.random() < 0.3 else None,
