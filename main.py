@@ -20,6 +20,7 @@ JOBS = {
   "tune": "cheapest search of a coverage -> search/settings.json",
   "test": "recall of the graph search -> metrics/test.json",
   "test_all": "recall of exact scoring -> metrics/test_all.json",
+  "export": "model, index and search settings -> export/, proven and published",
   "demo": "all of the above on synthetic data -> report.html",
 }
 
@@ -49,6 +50,7 @@ _GROUP_TITLES = {
   "index": "INDEX",
   "search": "SEARCH",
   "evaluation": "EVALUATION",
+  "export": "EXPORT",
   "run": "RUN",
 }
 

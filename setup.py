@@ -184,6 +184,7 @@ if __name__ == "__main__":
       "scipy>=1.11",
       "tensorboard>=2.18",
       "tensorflow>=2.21,<2.22",
+      "tensorflow-serving-api>=2.19,<2.22",
       "tqdm>=4.66",
     ],
     extras_require={

@@ -9,6 +9,7 @@ import dataclasses
 import typing
 from typing import Any
 
+from nann.delivery_settings import ExportSettings
 from nann.setting_groups import (
   DataSettings,
   EvaluationSettings,
@@ -26,6 +27,7 @@ __all__ = [
   "Config",
   "DataSettings",
   "EvaluationSettings",
+  "ExportSettings",
   "IndexSettings",
   "PathSettings",
   "RunSettings",
@@ -50,6 +52,7 @@ class Config:
   evaluation: EvaluationSettings = dataclasses.field(
     default_factory=EvaluationSettings
   )
+  export: ExportSettings = dataclasses.field(default_factory=ExportSettings)
   run: RunSettings = dataclasses.field(default_factory=RunSettings)
 
   def __post_init__(self) -> None:

@@ -84,10 +84,50 @@ class OutputPaths:
     return self.root / "metrics"
 
   @property
+  def export(self) -> "ExportPaths":
+    return ExportPaths(self.root / "export")
+
+  @property
   def report(self) -> pathlib.Path:
     return self.root / "report.html"
 
 
+@dataclasses.dataclass(frozen=True)
+class ExportPaths:
+  """Files of an exported model."""
+
+  root: pathlib.Path
+
+  @property
+  def exec_graph(self) -> pathlib.Path:
+    return self.root / "exec.pb"
+
+  @property
+  def exec_meta(self) -> pathlib.Path:
+    return self.root / "exec.meta.pb"
+
+  @property
+  def assets(self) -> pathlib.Path:
+    return self.root / "assets"
+
+  @property
+  def versions(self) -> pathlib.Path:
+    """What a server watches: one SavedModel for each version."""
+    return self.root / "nann"
+
+  def version(self, number: int) -> pathlib.Path:
+    return self.versions / str(number)
+
+  @property
+  def lock(self) -> pathlib.Path:
+    return self.root / ".lock"
+
+
+# Of a SavedModel.
+SAVED_MODEL = "saved_model.pb"
+ASSETS = "assets"
+EXPORT_FACTS = "assets.extra/nann.json"
+WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 MANIFEST = "manifest.json"
 SCORER_DESCRIPTION = "scorer.json"
 # The graph of policy best_first.

@@ -1,1 +1,4 @@
-"""The documented commands. Thin: each a few lines over the jobs."""
+"""From a trained model to what servers load, and the documented commands.
+
+The commands are thin: each a few lines over the functions beside them.
+"""

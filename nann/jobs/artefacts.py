@@ -182,14 +182,21 @@ def _with_tuned(
 def search_policy(search: config.SearchSettings, start_level: int) -> Policy:
   """Returns the policy that the settings ask for, fit for the graph."""
   if search.search_policy == "paper":
-    policy = PaperPolicy(search.top_k_per_level, search.num_scoring_per_level)
-    return policy.for_start_level(start_level)
+    return paper_policy(search, start_level)
   return BestFirstPolicy(
     search.ef,
     search.search_width,
     search.max_search_steps,
     search.max_evaluations,
   )
+
+
+def paper_policy(
+  search: config.SearchSettings, start_level: int
+) -> PaperPolicy:
+  """Returns policy paper, fit for the graph."""
+  policy = PaperPolicy(search.top_k_per_level, search.num_scoring_per_level)
+  return policy.for_start_level(start_level)
 
 
 def policy_settings(policy: Policy) -> dict[str, Any]:

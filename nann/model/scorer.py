@@ -190,13 +190,13 @@ class Scorer(tf.Module):
   def all_trainable_variables(self) -> list[tf.Variable]:
     """Returns the variables of the module and of the Keras layers in it."""
     found = list(self.trainable_variables)
-    for layer in _keras_layers(self):
+    for layer in keras_layers(self):
       found += [variable.value for variable in layer.trainable_variables]
     # A layer may be reachable by two ways.
     return list({id(variable): variable for variable in found}.values())
 
 
-def _keras_layers(module: tf.Module) -> list[Any]:
+def keras_layers(module: tf.Module) -> list[Any]:
   """Returns objects in the module's attributes that look like Keras layers."""
   layers: list[Any] = []
   for part in (module, *module.submodules):

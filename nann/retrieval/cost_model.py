@@ -48,6 +48,20 @@ class CostModel:
     """Returns whether the scan costs less."""
     return self.scan(num_rows, selectivity) <= self.walk(num_rows, selectivity)
 
+  def largest_scan(self, num_rows: int) -> float:
+    """Returns the largest selectivity at which the scan costs less."""
+    if self.prefers_scan(num_rows):
+      return 1.0
+    # The cost of a scan grows with the selectivity, that of a walk falls.
+    low, high = 0.0, 1.0
+    for _ in range(50):
+      middle = (low + high) / 2
+      if self.prefers_scan(num_rows, middle):
+        low = middle
+      else:
+        high = middle
+    return low
+
 
 def untuned(ef: int, k: int) -> CostModel:
   """Returns the model of a catalogue on which nothing has been measured."""

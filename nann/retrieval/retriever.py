@@ -16,8 +16,8 @@ import tensorflow as tf
 from nann import ops
 from nann.index.graph import Index
 from nann.model.layers import Phase
-from nann.model.scorer import History, Items, Scorer, ScoringParts
-from nann.retrieval import beam_search, fused
+from nann.model.scorer import History, Items, Scorer
+from nann.retrieval import beam_search, inference
 from nann.retrieval.items import NO_ROW, ItemArrays, entry_table
 from nann.retrieval.result import Policy, SearchResult
 from nann.retrieval.tensors import (
@@ -68,7 +68,7 @@ class Retriever:
     self.items = items
     self.index = index
     self.scorer = scorer
-    self.parts = _parts(scorer, tf.as_dtype(state_dtype))
+    self.parts = inference.parts(scorer, tf.as_dtype(state_dtype))
     self.category_table = np.asarray(category_table, np.int64)
     self._categories = tf.constant(self.category_table)
     self._given_entries = entries
@@ -108,9 +108,31 @@ class Retriever:
     Args:
       histories: [B, L] int64 item ids, oldest first, padded with 0.
     """
-    history = History(histories, tf.gather(self._categories, histories))
+    return self.user_state_of(histories)
+
+  def user_state_of(
+    self, histories: tf.Tensor, category_ids: tf.Tensor | None = None
+  ) -> Any:
+    """Returns the same inside another trace.
+
+    Args:
+      histories: [B, L] int64 item ids.
+      category_ids: [B, L] int64, where they are known better than from the
+        catalogue.
+    """
+    if category_ids is None:
+      category_ids = self.categories_of(histories)
+    history = History(histories, category_ids)
     embedding = self.scorer.history_embedding(history)
     return self.parts.user_state(history, embedding)
+
+  def categories_of(self, item_ids: tf.Tensor) -> tf.Tensor:
+    """Returns int64 category ids of item ids of any shape."""
+    return tf.gather(self._categories, item_ids)
+
+  def rows_of(self, item_ids: tf.Tensor) -> tf.Tensor:
+    """Returns int32 rows of item ids of any shape, -1 where there is none."""
+    return _look_up(self._row_table, item_ids)
 
   @tf.function(reduce_retracing=True)
   def score_range(
@@ -125,6 +147,10 @@ class Retriever:
   @tf.function(reduce_retracing=True)
   def score_rows(self, user_state: Any, rows: tf.Tensor) -> Any:
     """Returns [B, n] float32 scores of some rows, [n] int32."""
+    return self.scores_of(user_state, rows)
+
+  def scores_of(self, user_state: Any, rows: tf.Tensor) -> tf.Tensor:
+    """Returns the same inside another trace."""
     items = tf.nest.map_structure(
       lambda state: tf.gather(state, rows)[None], self.item_state
     )
@@ -198,6 +224,9 @@ class Retriever:
     entries: tf.Tensor | np.ndarray,
     allowed: tf.Tensor | None = None,
     exclude_history: bool = False,
+    denied: tf.Tensor | None = None,
+    is_filtered: tf.Tensor | None = None,
+    category_ids: tf.Tensor | None = None,
   ) -> ops.Found:
     """Returns the answers in tensors: what `search` traces and exports freeze.
 
@@ -208,23 +237,71 @@ class Retriever:
       entries: [M] int32 rows to begin at beside the history.
       allowed: [B, (I + 7) / 8] uint8 bits, or None: all.
       exclude_history: Return no item of the history.
+      denied: [B, X] int32 rows that may not be returned, padded with -1.
+      is_filtered: Scalar bool, whether `allowed` and `denied` leave anything
+        out; None: if they are given.
+      category_ids: [B, L] int64 of the histories, or None: the catalogue's.
     """
+    user_state = self.user_state_of(histories, category_ids)
+    if exclude_history:
+      rows = self.rows_of(histories)
+      denied = rows if denied is None else tf.concat([denied, rows], axis=1)
+    if policy.limits is None:
+      return self.found_by_levels(user_state, policy, k, allowed, denied)
+    # The newest come first: they are scored if the limit cuts some off.
+    expand = _look_up(self._entry_table, histories)[:, ::-1]
+    only_score = tf.tile(entries[None], [tf.shape(histories)[0], 1])
+    if exclude_history or (is_filtered is None and _any(allowed, denied)):
+      return self._walk(
+        user_state, expand, only_score, policy, k, allowed, denied
+      )
+    knows_answer = tf.reduce_all(expand < 0, axis=1, keepdims=True)
+    if is_filtered is not None:
+      knows_answer &= ~is_filtered
+    only_score = tf.where(knows_answer, -1, only_score)
+    found = self._walk(
+      user_state, expand, only_score, policy, k, allowed, denied
+    )
+    rows, scores = self._first_without_history(k)
+    return found._replace(
+      rows=tf.where(knows_answer, rows, found.rows),
+      scores=tf.where(knows_answer, scores, found.scores),
+    )
+
+  def found_by_levels(
+    self,
+    user_state: Any,
+    policy: PolicyTensors,
+    k: tf.Tensor | int,
+    allowed: tf.Tensor | None = None,
+    denied: tf.Tensor | None = None,
+  ) -> ops.Found:
+    """Returns the answers of policy paper, which needs no history.
+
+    Args:
+      user_state: Nest of [B, *], of `user_state` or of the parts.
+      policy: Widths and hops.
+      k: Scalar, results per user.
+      allowed: As for `found`.
+      denied: As for `found`.
+    """
+    num_users = tf.shape(tf.nest.flatten(user_state)[0])[0]
+    nothing = tf.zeros([num_users, 0], tf.int32)
+    return self._walk(user_state, nothing, nothing, policy, k, allowed, denied)
+
+  def _walk(
+    self,
+    user_state: Any,
+    expand: tf.Tensor,
+    only_score: tf.Tensor,
+    policy: PolicyTensors,
+    k: tf.Tensor | int,
+    allowed: tf.Tensor | None,
+    denied: tf.Tensor | None,
+  ) -> ops.Found:
     is_paper = policy.limits is None
-    graph = self._hnsw_tensors if is_paper else self._best_first_tensors
-    user_state = self.user_state(histories)
-    if is_paper:
-      expand = only_score = tf.zeros_like(histories[:, :0], tf.int32)
-    else:
-      # The newest come first: they are scored if the limit cuts some off.
-      expand = _look_up(self._entry_table, histories)[:, ::-1]
-      only_score = tf.tile(entries[None], [tf.shape(histories)[0], 1])
-    is_filtered = allowed is not None or exclude_history
-    knows_answer = None
-    if not is_paper and not is_filtered:
-      knows_answer = tf.reduce_all(expand < 0, axis=1, keepdims=True)
-      only_score = tf.where(knows_answer, -1, only_score)
-    found = beam_search.beam_search(
-      graph,
+    return beam_search.beam_search(
+      self._hnsw_tensors if is_paper else self._best_first_tensors,
       self.parts.score,
       user_state,
       self.item_state,
@@ -233,14 +310,7 @@ class Retriever:
       policy,
       k,
       allowed,
-      _look_up(self._row_table, histories) if exclude_history else None,
-    )
-    if knows_answer is None:
-      return found
-    rows, scores = self._first_without_history(k)
-    return found._replace(
-      rows=tf.where(knows_answer, rows, found.rows),
-      scores=tf.where(knows_answer, scores, found.scores),
+      denied,
     )
 
   @functools.cached_property
@@ -274,6 +344,26 @@ class Retriever:
         entry_table(rows, missing, embeddings.numpy(), self.items)
       )
 
+  def tensors(self) -> dict[str, tf.Tensor]:
+    """Returns the large tensors that its functions read, by name."""
+    assert self.index is not None
+    found = {
+      "category_table": self._categories,
+      "row_table": self._row_table,
+      "entry_table": self._entry_table,
+      "answer_rows": self._answer_without_history[0],
+      "answer_scores": self._answer_without_history[1],
+    }
+    for place, state in enumerate(tf.nest.flatten(self.item_state)):
+      found[f"item_state_{place}"] = state
+    for level, (values, row_splits) in enumerate(self._hnsw_tensors.levels):
+      found[f"neighbors_level_{level}_values"] = values
+      found[f"neighbors_level_{level}_row_splits"] = row_splits
+    if self.index.flat is not None:
+      values, row_splits = self._best_first_tensors.levels[0]
+      found["graph_values"], found["graph_row_splits"] = values, row_splits
+    return found
+
   def _first_without_history(
     self, k: tf.Tensor | int
   ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -281,19 +371,21 @@ class Retriever:
     rows, scores = self._answer_without_history
     if isinstance(k, int):
       # Once, when the search is traced.
-      missing = (0, max(k - len(rows), 0))
+      missing = (0, max(k - rows.shape[0], 0))
       return (
-        tf.constant(np.pad(rows[:k], missing, constant_values=-1)),
-        tf.constant(np.pad(scores[:k], missing, constant_values=-np.inf)),
+        tf.constant(np.pad(rows.numpy()[:k], missing, constant_values=-1)),
+        tf.constant(
+          np.pad(scores.numpy()[:k], missing, constant_values=-np.inf)
+        ),
       )
-    padding = [[0, tf.maximum(k - len(rows), 0)]]
+    padding = [[0, tf.maximum(k - rows.shape[0], 0)]]
     return (
-      tf.pad(tf.constant(rows)[:k], padding, constant_values=-1),
-      tf.pad(tf.constant(scores)[:k], padding, constant_values=-np.inf),
+      tf.pad(rows[:k], padding, constant_values=-1),
+      tf.pad(scores[:k], padding, constant_values=-np.inf),
     )
 
   @functools.cached_property
-  def _answer_without_history(self) -> tuple[np.ndarray, np.ndarray]:
+  def _answer_without_history(self) -> tuple[tf.Tensor, tf.Tensor]:
     """Rows [I] int32 and scores [I] for an empty history, best first."""
     with tf.init_scope():
       user_state = self.user_state(tf.zeros([1, 1], tf.int64))
@@ -309,7 +401,11 @@ class Retriever:
         ]
       )
       best = np.lexsort((np.arange(number), -scores)).astype(np.int32)
-      return best, scores[best]
+      return tf.constant(best), tf.constant(scores[best])
+
+
+def _any(*filters: tf.Tensor | None) -> bool:
+  return any(tensor is not None for tensor in filters)
 
 
 def _look_up(table: tf.Tensor, item_ids: tf.Tensor) -> tf.Tensor:
@@ -322,32 +418,3 @@ def _look_up(table: tf.Tensor, item_ids: tf.Tensor) -> tf.Tensor:
 def _with_end(table: np.ndarray) -> tf.Tensor:
   """Returns a row table with an end for all ids beyond it. Id 0 has no row."""
   return tf.constant(np.append(table, np.int32(NO_ROW)))
-
-
-def _parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
-  """Returns the scorer's parts, with the items' states kept in some dtype."""
-  parts = scorer.parts()
-  is_fused = fused.can_fuse(parts)
-  if is_fused:
-    parts = fused.fuse(parts)
-
-  def item_state(items: Items | None, embedding: tf.Tensor) -> Any:
-    state = parts.item_state(items, embedding)
-    return tf.nest.map_structure(_cast_to(dtype), state)
-
-  def score(user_state: Any, state: Any) -> tf.Tensor:
-    # The fused op reads every dtype as it is.
-    if not is_fused:
-      state = tf.nest.map_structure(_cast_to(tf.float32), state)
-    return parts.score(user_state, state)
-
-  return parts._replace(item_state=item_state, score=score)
-
-
-def _cast_to(dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
-  """Returns what casts floating tensors and leaves ids as they are."""
-
-  def cast(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
-
-  return cast

@@ -1,0 +1,39 @@
+"""The parts of a scorer as a search runs them: fused where the op can, and with
+the items' states kept in some dtype."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from nann.model.scorer import Items, Scorer, ScoringParts
+from nann.retrieval import fused
+
+
+def parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
+  """Returns the scorer's parts; the items' states are of type `dtype`."""
+  whole = scorer.parts()
+  is_fused = fused.can_fuse(whole)
+  if is_fused:
+    whole = fused.fuse(whole)
+
+  def item_state(items: Items | None, embedding: tf.Tensor) -> Any:
+    state = whole.item_state(items, embedding)
+    return tf.nest.map_structure(_cast_to(dtype), state)
+
+  def score(user_state: Any, state: Any) -> tf.Tensor:
+    # The fused op reads every dtype as it is.
+    if not is_fused:
+      state = tf.nest.map_structure(_cast_to(tf.float32), state)
+    return whole.score(user_state, state)
+
+  return whole._replace(item_state=item_state, score=score)
+
+
+def _cast_to(dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
+  """Returns what casts floating tensors and leaves ids as they are."""
+
+  def cast(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
+
+  return cast
