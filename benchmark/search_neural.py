@@ -215,18 +215,14 @@ def _stock_ms(
     history = History(histories, tf.gather(categories, histories))
     embedding = retriever.scorer.history_embedding(history)
     user_state = parts.user_state(history, embedding)
-    if isinstance(policy, results.PaperPolicy):
-      return reference.paper_search(
-        graph, parts.score, user_state, item_state, policy, k
-      )
-    return reference.best_first_search(
+    return reference.beam_search(
       graph,
       parts.score,
       user_state,
       item_state,
       tf.gather(rows, histories)[:, ::-1],
       tf.constant(retriever.entries)[None],
-      policy,
+      tensors.policy_tensors(policy),
       k,
     )
 

@@ -1,237 +1,204 @@
 """Both search policies in stock TensorFlow ops, for a batch of queries.
 
 The plain version: the second truth beside tests/oracle.py, and the graph for a
-TensorFlow Serving without our op. Ragged things (frontiers, candidates) are
-padded to the longest of the batch with row -1.
+TensorFlow Serving without our op. Takes and gives what
+`nann.retrieval.beam_search` does; what the two are made of is in `stock_beam`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from nann.ops import Found
-from nann.retrieval.result import BestFirstPolicy, PaperPolicy
-from nann.retrieval.tensors import GraphTensors, Score
+from nann.retrieval import stock_beam
+from nann.retrieval.stock_beam import NO_ROW, NO_SCORE, Beam, Evaluator, Filter
+from nann.retrieval.tensors import GraphTensors, PolicyTensors, Score
 
-_NO_ROW = -1
-# Sorts behind every row.
-_LAST_ROW = np.iinfo(np.int32).max
-_NO_SCORE = -np.inf
+_MOST = np.iinfo(np.int32).max
 
 
-class _Beam(NamedTuple):
-  rows: tf.Tensor  # [B, W] int32, best first, padded with -1.
-  scores: tf.Tensor  # [B, W] float32.
-  expanded: tf.Tensor  # [B, W] bool.
-
-
-class _Evaluator:
-  """Scores padded rows of a batch of users."""
-
-  def __init__(self, score: Score, user_state: Any, item_state: Any) -> None:
-    self._score, self._user_state = score, user_state
-    self._item_state = item_state
-    self.num_users = tf.shape(tf.nest.flatten(user_state)[0])[0]
-    self.num_rows = tf.shape(tf.nest.flatten(item_state)[0])[0]
-
-  def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-    """Returns [B, N] float32, -inf where `rows` [B, N] int32 is -1."""
-    places = tf.maximum(rows, 0)
-    items = tf.nest.map_structure(
-      lambda state: tf.gather(state, places), self._item_state
-    )
-    scores = self._score(self._user_state, items)
-    return tf.where(rows >= 0, scores, _NO_SCORE)
-
-
-def _merge(
-  beam: _Beam, rows: tf.Tensor, scores: tf.Tensor, width: int
-) -> _Beam:
-  """Returns the best `width` of beam and candidates."""
-  rows = tf.concat([beam.rows, rows], axis=1)
-  scores = tf.concat([beam.scores, scores], axis=1)
-  new = tf.zeros([tf.shape(rows)[0], tf.shape(rows)[1]], tf.bool)
-  expanded = tf.concat(
-    [beam.expanded, new[:, tf.shape(beam.rows)[1] :]], axis=1
-  )
-  # Ties go to the lower row: sort by row, then top_k, which is stable.
-  by_row = tf.argsort(tf.where(rows >= 0, rows, _LAST_ROW), axis=1, stable=True)
-  by_row_scores = tf.gather(scores, by_row, batch_dims=1)
-  best_scores, best = tf.math.top_k(
-    by_row_scores, tf.minimum(width, tf.shape(rows)[1])
-  )
-  order = tf.gather(by_row, best, batch_dims=1)
-  return _Beam(
-    tf.gather(rows, order, batch_dims=1),
-    best_scores,
-    tf.gather(expanded, order, batch_dims=1),
-  )
-
-
-def _first_beam(rows: tf.Tensor, scores: tf.Tensor, width: int) -> _Beam:
-  empty = _Beam(rows[:, :0], scores[:, :0], tf.zeros_like(rows[:, :0], tf.bool))
-  return _merge(empty, rows, scores, width)
-
-
-def _keys(rows: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
-  """Returns places in a [B * I] table of the rows [B, N] that are not -1."""
-  users = tf.range(tf.shape(rows)[0], dtype=tf.int64)[:, None]
-  keys = users * tf.cast(num_rows, tf.int64) + tf.cast(rows, tf.int64)
-  return tf.boolean_mask(keys, rows >= 0)
-
-
-def _mark(visited: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-  return tf.tensor_scatter_nd_update(
-    visited, keys[:, None], tf.ones_like(keys, tf.bool)
-  )
-
-
-def _unvisited_neighbors(
-  level: tuple[tf.Tensor, tf.Tensor],
-  frontier: tf.Tensor,
-  visited: tf.Tensor,
-  num_rows: tf.Tensor,
-) -> tf.Tensor:
-  """Returns the distinct unvisited neighbors of the frontier.
-
-  Args:
-    level: Neighbor lists.
-    frontier: [B, F] int32, padded with -1.
-    visited: [B * I] bool.
-    num_rows: I.
-
-  Returns:
-    [B, C] int32 in the order in which the frontier meets them, padded.
-  """
-  values, row_splits = level
-  num_users = tf.shape(frontier)[0]
-  rows = tf.boolean_mask(frontier, frontier >= 0)  # [F'] of all users.
-  users = tf.where(frontier >= 0)[:, 0]
-  begins = tf.gather(row_splits, rows)
-  lengths = tf.gather(row_splits, rows + 1) - begins
-  starts = tf.cumsum(lengths, exclusive=True)
-  total = tf.reduce_sum(lengths)
-  places = tf.repeat(begins - starts, lengths) + tf.range(total)
-  neighbors = tf.cast(tf.gather(values, places), tf.int64)
-  keys = tf.repeat(users, lengths) * tf.cast(num_rows, tf.int64) + neighbors
-  keys, _ = tf.unique(keys)  # Keeps the order of first occurrence.
-  keys = tf.boolean_mask(keys, ~tf.gather(visited, keys))
-  ragged = tf.RaggedTensor.from_value_rowids(
-    tf.cast(keys % tf.cast(num_rows, tf.int64), tf.int32),
-    keys // tf.cast(num_rows, tf.int64),
-    nrows=tf.cast(num_users, tf.int64),
-    validate=False,
-  )
-  return ragged.to_tensor(_NO_ROW)
-
-
-def _count(rows: tf.Tensor) -> tf.Tensor:
-  return tf.reduce_sum(tf.cast(rows >= 0, tf.int32), axis=1)
-
-
-def _answers(beam: _Beam, num_scored: tf.Tensor, k: int) -> Found:
-  missing = tf.maximum(k - tf.shape(beam.rows)[1], 0)
-  rows = tf.pad(
-    beam.rows[:, :k], [[0, 0], [0, missing]], constant_values=_NO_ROW
-  )
-  scores = tf.pad(
-    beam.scores[:, :k], [[0, 0], [0, missing]], constant_values=_NO_SCORE
-  )
-  return Found(rows, scores, num_scored)
-
-
-def paper_search(
-  graph: GraphTensors,
-  score: Score,
-  user_state: Any,
-  item_state: Any,
-  policy: PaperPolicy,
-  k: int,
-) -> Found:
-  """Searches level by level; see tests/oracle.py for the definition.
-
-  Args:
-    graph: Its start level fits the policy.
-    score: The pair part of the scorer.
-    user_state: Nest of [B, *].
-    item_state: Nest of [I, *].
-    policy: Widths and hops.
-    k: K, results per query.
-
-  Returns:
-    rows [B, K], scores [B, K], num_scored [B, S].
-  """
-  evaluate = _Evaluator(score, user_state, item_state)
-  entries = tf.tile(graph.entry_points[None], [evaluate.num_users, 1])
-  beam = _first_beam(entries, evaluate(entries), policy.widths[-1])
-  counts = [_count(entries)]
-  for number in reversed(range(len(graph.levels))):
-    visited = tf.zeros([evaluate.num_users * evaluate.num_rows], tf.bool)
-    visited = _mark(visited, _keys(beam.rows, evaluate.num_rows))
-    frontier = beam.rows
-    for _ in range(policy.hops[number]):
-      candidates = _unvisited_neighbors(
-        graph.levels[number], frontier, visited, evaluate.num_rows
-      )
-      visited = _mark(visited, _keys(candidates, evaluate.num_rows))
-      scores = evaluate(candidates)
-      counts.append(_count(candidates))
-      beam = _merge(beam, candidates, scores, policy.widths[number])
-      # The beam's worst: -inf while it is not full.
-      entered = scores >= beam.scores[:, -1:]
-      frontier = tf.where(entered, candidates, _NO_ROW)
-  return _answers(beam, tf.stack(counts, axis=1), k)
-
-
-def best_first_search(
+def beam_search(
   graph: GraphTensors,
   score: Score,
   user_state: Any,
   item_state: Any,
   expand: tf.Tensor,
   only_score: tf.Tensor,
-  policy: BestFirstPolicy,
-  k: int,
+  policy: PolicyTensors,
+  k: tf.Tensor | int,
+  allowed: tf.Tensor | None = None,
+  denied: tf.Tensor | None = None,
 ) -> Found:
-  """Searches best items first on level 0; see tests/oracle.py.
+  """Finds the k best items of each of B users; see tests/oracle.py.
 
   Args:
-    graph: Its level 0 is walked.
-    score: The pair part of the scorer.
+    graph: The graph that fits the policy.
+    score: (user_state, item_state nest [B, N, *]) -> [B, N] float32.
     user_state: Nest of [B, *].
     item_state: Nest of [I, *].
-    expand: [B, F] int32 entries that are expanded whatever their score, padded
-      with -1.
-    only_score: [B, M] int32 entries that must earn it, padded with -1.
-    policy: ef, width and limits.
-    k: K, results per query.
+    expand: [B, F] int32 rows to start from and expand, padded with -1; policy
+      best_first only.
+    only_score: [B, M] int32 rows to start from if they score well, likewise.
+    policy: How to walk; all of it may be known at run time only.
+    k: K, a scalar.
+    allowed: [B, (I + 7) / 8] uint8, bits of the rows that may be returned (row
+      r is bit r % 8 of byte r / 8), or [0, 0] or None: all.
+    denied: [B, X] int32 rows that may not be returned, padded with -1.
 
   Returns:
-    rows [B, K], scores [B, K], num_scored [B, max_steps].
+    rows [B, K] int32 padded with -1, scores [B, K] float32 padded with -inf,
+    num_scored [B, S] int32, S = sum of hops or max_steps.
   """
-  evaluate = _Evaluator(score, user_state, item_state)
-  num_rows, ef = evaluate.num_rows, max(policy.ef, k)
-  visited = tf.zeros([evaluate.num_users * num_rows], tf.bool)
-  both = tf.concat([expand, only_score], axis=1)
-  entries = _limit(_distinct(both), policy.max_evaluations)
-  visited = _mark(visited, _keys(entries, num_rows))
-  beam = _first_beam(entries, evaluate(entries), ef)
-  beam = _pad_beam(beam, ef)
-  total = _count(entries)
-  # Of the entries to expand, those that were scored: distinct, in order.
-  num_expand = _count(_distinct(expand))
-  inside = tf.range(tf.shape(entries)[1])[None] < num_expand[:, None]
-  frontier = tf.where(inside, entries, _NO_ROW)
-  chosen = _best_unexpanded(beam, policy.width)
-  has_frontier = tf.reduce_any(frontier >= 0, axis=1, keepdims=True)
-  frontier = tf.concat(
-    [frontier, tf.where(has_frontier, _NO_ROW, chosen)], axis=1
+  evaluate = Evaluator(score, user_state, item_state)
+  num_users = tf.shape(expand)[0]
+  num_rows = tf.shape(graph.levels[0][1])[0] - 1
+  may_return = None
+  if allowed is not None or denied is not None:
+    may_return = stock_beam.make_filter(num_users, num_rows, allowed, denied)
+  k = _positive("k", tf.convert_to_tensor(k, tf.int32))
+  if policy.limits is None:
+    return _paper_search(
+      graph, evaluate, num_users, num_rows, policy, k, may_return
+    )
+  return _best_first_search(
+    graph.levels[0], evaluate, num_rows, expand, only_score, policy, k,
+    may_return,
+  )  # fmt: skip
+
+
+def _positive(name: str, value: tf.Tensor) -> tf.Tensor:
+  """Returns the value, and refuses one below 1."""
+  check = tf.debugging.assert_positive(
+    value, message=f"{name} is below 1, wanted at least 1"
   )
-  counts = tf.one_hot(0, policy.max_steps, dtype=tf.int32) * total[:, None]
+  with tf.control_dependencies([] if check is None else [check]):
+    return tf.identity(value)
+
+
+def _paper_search(
+  graph: GraphTensors,
+  evaluate: Evaluator,
+  num_users: tf.Tensor,
+  num_rows: tf.Tensor,
+  policy: PolicyTensors,
+  k: tf.Tensor,
+  may_return: Filter | None,
+) -> Found:
+  """Searches level by level."""
+  assert policy.widths is not None
+  assert policy.hops is not None
+  widths = _positive("level_topn", tf.convert_to_tensor(policy.widths))
+  hops = tf.convert_to_tensor(policy.hops)
+  num_steps = tf.reduce_sum(hops)
+  entries = tf.tile(graph.entry_points[None], [num_users, 1])
+  beam = stock_beam.merge(
+    stock_beam.first_beam(entries), entries, evaluate(entries), widths[-1]
+  )
+  counts = _column(tf.constant(0), num_steps, entries)
+  step, k_found = tf.constant(1), tf.minimum(k, widths[0])
+  found = beam
+  for number in reversed(range(len(graph.levels))):
+    width = widths[number]
+    visited = tf.zeros([num_users * num_rows], tf.bool)
+    visited = stock_beam.mark_visited(visited, beam.rows, num_rows)
+    # What a filtered search returns: the best allowed rows of the last level.
+    found = _allowed_beam(beam, may_return)
+
+    def goes_on(step: tf.Tensor, last: tf.Tensor, *_: Any) -> tf.Tensor:
+      return step < last
+
+    def take_hop(
+      step: tf.Tensor,
+      last: tf.Tensor,
+      frontier: tf.Tensor,
+      visited: tf.Tensor,
+      counts: tf.Tensor,
+      beam: Beam,
+      found: Beam,
+      level: tuple[tf.Tensor, tf.Tensor] = graph.levels[number],
+      width: tf.Tensor = width,
+    ) -> tuple[Any, ...]:
+      candidates = stock_beam.unvisited_neighbors(
+        level, frontier, visited, num_rows
+      )
+      visited = stock_beam.mark_visited(visited, candidates, num_rows)
+      scores = evaluate(candidates)
+      counts += _column(step, num_steps, candidates)
+      beam = stock_beam.merge(beam, candidates, scores, width)
+      # The beam's worst; while the beam is not full, no candidate is worse.
+      entered = scores >= beam.scores[:, -1:]
+      frontier = tf.where(entered, candidates, NO_ROW)
+      if may_return is not None:
+        may = may_return(candidates)
+        found = stock_beam.merge(
+          found,
+          tf.where(may, candidates, NO_ROW),
+          tf.where(may, scores, NO_SCORE),
+          k_found,
+        )
+      return step + 1, last, frontier, visited, counts, beam, found
+
+    state = (
+      step, step + hops[number], beam.rows, visited, counts, beam, found,
+    )  # fmt: skip
+    step, _, _, _, counts, beam, found = tf.while_loop(
+      goes_on, take_hop, state, shape_invariants=_any_length(state)
+    )
+  return _answers(
+    beam if may_return is None else found, counts, k, tf.minimum(k, k_found)
+  )
+
+
+def _allowed_beam(beam: Beam, may_return: Filter | None) -> Beam:
+  """Returns the allowed rows of a beam; nothing where there is no filter."""
+  if may_return is None:
+    return stock_beam.first_beam(beam.rows)
+  return stock_beam.only_allowed(beam, may_return)
+
+
+def _best_first_search(
+  level: tuple[tf.Tensor, tf.Tensor],
+  evaluate: Evaluator,
+  num_rows: tf.Tensor,
+  expand: tf.Tensor,
+  only_score: tf.Tensor,
+  policy: PolicyTensors,
+  k: tf.Tensor,
+  may_return: Filter | None,
+) -> Found:
+  """Searches best items first on one level."""
+  limits = _positive("limits", tf.convert_to_tensor(policy.limits))
+  limits = tf.cast(tf.minimum(limits, _MOST), tf.int32)
+  ef, width, max_steps, max_evaluations = tf.unstack(limits, 4)
+  ef = tf.maximum(ef, k)
+
+  def merge(beam: Beam, rows: tf.Tensor) -> Beam:
+    if may_return is None:
+      return stock_beam.merge(beam, rows, evaluate(rows), ef)
+    return stock_beam.merge_filtered(beam, rows, evaluate(rows), ef, may_return)
+
+  visited = tf.zeros([tf.shape(expand)[0] * num_rows], tf.bool)
+  both = stock_beam.distinct(tf.concat([expand, only_score], axis=1))
+  entries = stock_beam.limit(both, max_evaluations)
+  visited = stock_beam.mark_visited(visited, entries, num_rows)
+  beam = merge(stock_beam.first_beam(entries), entries)
+  total = stock_beam.count(entries)
+  # Of the entries to expand, those that were scored: distinct, in order.
+  num_expand = stock_beam.count(stock_beam.distinct(expand))
+  frontier = stock_beam.limit(entries, num_expand)
+  has_frontier = tf.reduce_any(frontier >= 0, axis=1, keepdims=True)
+  chosen = stock_beam.best_unexpanded(beam, width)
+  frontier = tf.concat(
+    [frontier, tf.where(has_frontier, NO_ROW, chosen)], axis=1
+  )
+  counts = _column(tf.constant(0), max_steps, entries)
+
+  def if_any_is_left(frontier: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    return tf.where((total < max_evaluations)[:, None], frontier, NO_ROW)
 
   def goes_on(step: tf.Tensor, frontier: tf.Tensor, *_: Any) -> tf.Tensor:
-    return (step < policy.max_steps) & tf.reduce_any(frontier >= 0)
+    return (step < max_steps) & tf.reduce_any(frontier >= 0)
 
   def take_step(
     step: tf.Tensor,
@@ -239,84 +206,56 @@ def best_first_search(
     visited: tf.Tensor,
     total: tf.Tensor,
     counts: tf.Tensor,
-    *parts: tf.Tensor,
-  ) -> tuple[tf.Tensor, ...]:
-    beam = _mark_expanded(_Beam(*parts), frontier)
-    candidates = _unvisited_neighbors(
-      graph.levels[0], frontier, visited, num_rows
+    beam: Beam,
+  ) -> tuple[Any, ...]:
+    beam = stock_beam.mark_expanded(beam, frontier)
+    candidates = stock_beam.unvisited_neighbors(
+      level, frontier, visited, num_rows
     )
-    candidates = _limit(candidates, policy.max_evaluations - total)
-    visited = _mark(visited, _keys(candidates, num_rows))
-    number = _count(candidates)
-    total += number
-    column = tf.one_hot(step, policy.max_steps, dtype=tf.int32)
-    counts += column * number[:, None]
-    beam = _merge(beam, candidates, evaluate(candidates), ef)
-    frontier = _best_unexpanded(beam, policy.width)
-    left = total < policy.max_evaluations
-    frontier = tf.where(left[:, None], frontier, _NO_ROW)
-    return step + 1, frontier, visited, total, counts, *beam
+    candidates = stock_beam.limit(candidates, max_evaluations - total)
+    visited = stock_beam.mark_visited(visited, candidates, num_rows)
+    counts += _column(step, max_steps, candidates)
+    total += stock_beam.count(candidates)
+    beam = merge(beam, candidates)
+    frontier = stock_beam.best_unexpanded(beam, width)
+    frontier = if_any_is_left(frontier, total)
+    return step + 1, frontier, visited, total, counts, beam
 
-  left = total < policy.max_evaluations
-  frontier = tf.where(left[:, None], frontier, _NO_ROW)
-  unknown = tf.TensorShape([None, None])
-  state = tf.while_loop(
-    goes_on,
-    take_step,
-    (tf.constant(1), frontier, visited, total, counts, *beam),
-    shape_invariants=(
-      tf.TensorShape([]),
-      unknown,
-      tf.TensorShape([None]),
-      tf.TensorShape([None]),
-      tf.TensorShape([None, policy.max_steps]),
-      *([unknown] * 3),
-    ),
+  state = (
+    tf.constant(1), if_any_is_left(frontier, total), visited, total, counts,
+    beam,
+  )  # fmt: skip
+  *_, counts, beam = tf.while_loop(
+    goes_on, take_step, state, shape_invariants=_any_length(state)
   )
-  return _answers(_Beam(*state[5:]), state[4], k)
+  if may_return is not None:
+    beam = stock_beam.only_allowed(beam, may_return)
+  return _answers(beam, counts, k, k)
 
 
-def _distinct(rows: tf.Tensor) -> tf.Tensor:
-  """Keeps the first of equal rows of each query; closes the gaps."""
-  count = tf.shape(rows)[1]
-  same = rows[:, :, None] == rows[:, None, :]  # [B, n, n]
-  earlier = tf.range(count)[None, :] < tf.range(count)[:, None]
-  repeated = tf.reduce_any(same & earlier[None], axis=2)
-  return _compact(tf.where(repeated, _NO_ROW, rows))
-
-
-def _compact(rows: tf.Tensor) -> tf.Tensor:
-  """Moves the -1 to the end, keeps the order of the others."""
-  order = tf.argsort(tf.cast(rows < 0, tf.int32), axis=1, stable=True)
-  return tf.gather(rows, order, batch_dims=1)
-
-
-def _limit(rows: tf.Tensor, most: tf.Tensor | int) -> tf.Tensor:
-  """Keeps the first `most` (scalar or [B]) rows of each query."""
-  places = tf.range(tf.shape(rows)[1])[None]
-  most = tf.reshape(tf.cast(most, tf.int32), [-1, 1])
-  return tf.where(places < most, rows, _NO_ROW)
-
-
-def _pad_beam(beam: _Beam, width: int) -> _Beam:
-  missing = [[0, 0], [0, tf.maximum(width - tf.shape(beam.rows)[1], 0)]]
-  return _Beam(
-    tf.pad(beam.rows, missing, constant_values=_NO_ROW),
-    tf.pad(beam.scores, missing, constant_values=_NO_SCORE),
-    tf.pad(beam.expanded, missing),
+def _any_length(state: Any) -> Any:
+  """Returns shapes of the state of a loop, whose lengths change."""
+  return tf.nest.map_structure(
+    lambda tensor: tf.TensorShape([None] * tensor.shape.rank), state
   )
 
 
-def _best_unexpanded(beam: _Beam, width: int) -> tf.Tensor:
-  """Returns [B, W] int32: the best unexpanded rows, -1 for the others."""
-  free = (beam.rows >= 0) & ~beam.expanded
-  rank = tf.cumsum(tf.cast(free, tf.int32), axis=1)
-  chosen = free & (rank <= width)
-  return tf.where(chosen, beam.rows, _NO_ROW)
+def _column(
+  step: tf.Tensor, num_steps: tf.Tensor, rows: tf.Tensor
+) -> tf.Tensor:
+  """Returns [B, S] int32, how many rows [B, N] there are at this step."""
+  number = stock_beam.count(rows)[:, None]
+  return number * tf.one_hot(step, num_steps, dtype=tf.int32)
 
 
-def _mark_expanded(beam: _Beam, frontier: tf.Tensor) -> _Beam:
-  """Marks the beam's rows that are in the frontier."""
-  same = beam.rows[:, :, None] == frontier[:, None, :]  # [B, W, F]
-  hit = tf.reduce_any(same, axis=2) & (beam.rows >= 0)
-  return beam._replace(expanded=beam.expanded | hit)
+def _answers(
+  beam: Beam, num_scored: tf.Tensor, k: tf.Tensor, number: tf.Tensor
+) -> Found:
+  """Returns the first `number` of a beam, padded to k."""
+  rows, scores = beam.rows[:, :number], beam.scores[:, :number]
+  missing = [[0, 0], [0, k - tf.shape(rows)[1]]]
+  return Found(
+    tf.pad(rows, missing, constant_values=NO_ROW),
+    tf.pad(scores, missing, constant_values=NO_SCORE),
+    num_scored,
+  )

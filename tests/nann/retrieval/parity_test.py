@@ -97,12 +97,15 @@ def by_reference(
     part = tf.constant(histories[begin : begin + 25])
     history = History(part, tf.gather(category_table, part))
     embedding = retriever.scorer.history_embedding(history)
-    found = reference.paper_search(
+    nothing = tf.zeros([len(part), 0], tf.int32)
+    found = reference.beam_search(
       tensors.graph_tensors(retriever.index.hnsw),
       parts.score,
       parts.user_state(history, embedding),
       item_state,
-      results.PaperPolicy(WIDTHS, HOPS),
+      nothing,
+      nothing,
+      tensors.policy_tensors(results.PaperPolicy(WIDTHS, HOPS)),
       K,
     )
     answers.append(results.SearchResult(*(x.numpy() for x in found)))

@@ -1,14 +1,20 @@
 """The stock-op search against the plain NumPy definition."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from nann.ops import Found
 from nann.retrieval import reference, tensors
-from nann.retrieval.result import BestFirstPolicy, PaperPolicy, Policy
-from tests import oracle, worlds
+from nann.retrieval.result import PaperPolicy
+from nann.retrieval.tensors import PolicyTensors
+from tests import worlds
+from tests.ops.tf import cases
 
 NUM_CASES = 150
+POLICIES = ["paper", "best_first"]
 
 
 def score(user_state: tf.Tensor, item_state: tf.Tensor) -> tf.Tensor:
@@ -19,94 +25,92 @@ def score(user_state: tf.Tensor, item_state: tf.Tensor) -> tf.Tensor:
   return tf.gather(user_state, rows, batch_dims=1)
 
 
-def run(world: worlds.World, policy: Policy, k: int) -> list[oracle.Found]:
-  graph = tensors.graph_tensors(world.graph)
-  user_state = tf.constant(world.scores)
-  item_state = tf.range(world.graph.num_rows)[:, None]
-  if isinstance(policy, PaperPolicy):
-    found = reference.paper_search(
-      graph, score, user_state, item_state, policy, k
-    )
-  else:
-    found = reference.best_first_search(
-      graph,
-      score,
-      user_state,
-      item_state,
-      tf.constant(world.expand),
-      tf.constant(world.only_score),
-      policy,
-      k,
-    )
-  answers = []
-  for rows, scores, counts in zip(
-    *(tensor.numpy() for tensor in found), strict=True
-  ):
-    present = rows >= 0
-    # What is missing comes last, with no score.
-    assert (np.diff(present.astype(int)) <= 0).all()
-    assert (scores[~present] == -np.inf).all()
-    answers.append(
-      oracle.Found(
-        rows[present].tolist(), scores[present].tolist(), counts.tolist()
-      )
-    )
-  return answers
-
-
-def padded(counts: list[int], length: int) -> list[int]:
-  return counts + [0] * (length - len(counts))
-
-
-@pytest.mark.parametrize("seed", range(NUM_CASES))
-def test_paper_policy_is_the_definition(seed: int) -> None:
-  world = worlds.random_world(seed)
-  rng = np.random.default_rng(seed + 10_000)
-  num_levels = len(world.graph.levels)
-  policy = PaperPolicy(
-    widths=tuple(int(w) for w in rng.integers(1, 12, num_levels + 1)),
-    hops=(*(int(h) for h in rng.integers(1, 4, num_levels)), 1),
+def run(inputs: dict[str, Any]) -> Found:
+  """Calls the reference with the inputs of the op."""
+  is_paper = inputs["policy"] == "paper"
+  policy = PolicyTensors(
+    inputs["widths"] if is_paper else None,
+    inputs["hops"] if is_paper else None,
+    None if is_paper else inputs["limits"],
   )
-  k = int(rng.integers(1, 15))
-  for user, got in enumerate(run(world, policy, k)):
-    expected = oracle.paper_search(
-      [world.lists(level) for level in range(num_levels)],
-      world.graph.entry_points.tolist(),
-      lambda rows, user=user: world.scores[user][rows],
-      policy.widths,
-      policy.hops,
-      k,
-    )
-    assert got == expected
-
-
-@pytest.mark.parametrize("seed", range(NUM_CASES))
-def test_best_first_policy_is_the_definition(seed: int) -> None:
-  world = worlds.random_world(seed)
-  rng = np.random.default_rng(seed + 20_000)
-  policy = BestFirstPolicy(
-    ef=int(rng.integers(1, 20)),
-    width=int(rng.integers(1, 6)),
-    max_steps=int(rng.choice([1, 2, 3, 50])),
-    max_evaluations=int(rng.choice([1, 3, 7, 1000])),
+  graph = tensors.GraphTensors(
+    tuple(zip(inputs["values"], inputs["row_splits"], strict=True)),
+    tf.convert_to_tensor(inputs["entry_points"]),
   )
-  k = int(rng.integers(1, 15))
-  for user, got in enumerate(run(world, policy, k)):
-    expected = oracle.best_first_search(
-      world.lists(0),
-      [row for row in world.expand[user] if row >= 0],
-      [row for row in world.only_score[user] if row >= 0],
-      lambda rows, user=user: world.scores[user][rows],
-      policy.ef,
-      policy.width,
-      policy.max_steps,
-      policy.max_evaluations,
-      k,
-    )
-    expected = expected._replace(
-      num_scored=padded(expected.num_scored, policy.max_steps)
-    )
-    assert got == expected
+  return reference.beam_search(
+    graph,
+    score,
+    tf.convert_to_tensor(inputs["user_state"][0]),
+    tf.convert_to_tensor(inputs["item_state"][0])[:, None],
+    tf.convert_to_tensor(inputs["expand"]),
+    tf.convert_to_tensor(inputs["only_score"]),
+    policy,
+    inputs["k"],
+    *(_filter_or_none(inputs[name]) for name in ("allowed", "denied")),
+  )
+
+
+def _filter_or_none(value: Any) -> tf.Tensor | None:
+  """Leaves out a filter that is known to be empty."""
+  if isinstance(value, np.ndarray) and not value.size:
+    return None
+  return tf.convert_to_tensor(value)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("seed", range(NUM_CASES))
+def test_stock_ops_are_the_definition(seed: int, policy: str) -> None:
+  world = worlds.random_world(seed)
+  settings = cases.random_settings(world, seed)
+  found = run(cases.inputs(world, policy, settings))
+  assert cases.answers(found) == cases.expected(world, policy, settings)
+
+
+def traced(policy: str) -> Any:
+  """Returns the search with everything as a run-time input."""
+  keys = ["values", "row_splits", "entry_points", "expand", "only_score"]
+  keys += ["allowed", "denied", "widths", "hops", "limits", "k"]
+  keys += ["user_state", "item_state"]
+
+  def search(arguments: list[Any]) -> Found:
+    return run(dict(zip(keys, arguments, strict=True)) | {"policy": policy})
+
+  compiled = tf.function(search, reduce_retracing=True)
+  return lambda inputs: compiled(
+    [tf.nest.map_structure(tf.constant, inputs[key]) for key in keys]
+  )
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_setting_may_come_at_run_time(policy: str) -> None:
+  search = traced(policy)
+  for seed in range(12):
+    world = worlds.random_world(5)
+    settings = cases.random_settings(world, seed)
+    found = search(cases.inputs(world, policy, settings))
+    assert cases.answers(found) == cases.expected(world, policy, settings)
+
+
+@pytest.mark.parametrize("num_users", [0, 1, 17])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_user_of_a_batch_is_answered(num_users: int, policy: str) -> None:
+  world = worlds.random_world(5, num_users=num_users)
+  settings = cases.random_settings(world, 5)
+  found = run(cases.inputs(world, policy, settings))
+  assert found.rows.shape == (num_users, settings.k)
+  assert cases.answers(found) == cases.expected(world, policy, settings)
+
+
+@pytest.mark.parametrize(
+  ("name", "value"), [("widths", [0, 3, 3]), ("k", 0), ("k", -1)]
+)
+def test_numbers_below_one_are_refused(name: str, value: Any) -> None:
+  world = worlds.random_world(1)
+  inputs = cases.inputs(world, "paper")
+  inputs[name] = np.array(value, np.int32)
+  wanted = "level_topn" if name == "widths" else name
+  with pytest.raises(tf.errors.InvalidArgumentError, match=wanted):
+    run(inputs)
 
 
 def test_policy_with_too_few_levels_is_refused() -> None:

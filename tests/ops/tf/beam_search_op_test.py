@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from nann import ops
 from nann.retrieval import reference, tensors
-from nann.retrieval.result import BestFirstPolicy, PaperPolicy
 from tests import worlds
 from tests.ops.tf import cases
 
@@ -41,37 +40,27 @@ def test_every_user_of_a_batch_is_answered(num_users: int, policy: str) -> None:
 def test_stock_ops_answer_alike(seed: int) -> None:
   world = worlds.random_world(seed)
   settings = cases.random_settings(world, seed)
-  # One width for each level.
-  widths = settings.widths[: len(settings.hops)]
-  settings = dataclasses.replace(settings, widths=widths)
-  graph = tensors.graph_tensors(world.graph)
 
   def score(table: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     return tf.gather(
       table, tf.broadcast_to(rows, [len(table), rows.shape[1]]), batch_dims=1
     )
 
-  state = (tf.constant(world.scores), tf.range(world.graph.num_rows))
-  paper = reference.paper_search(
-    graph,
-    score,
-    *state,
-    PaperPolicy(tuple(settings.widths), tuple(settings.hops)),
-    settings.k,
-  )
-  best_first = reference.best_first_search(
-    graph,
-    score,
-    *state,
-    tf.constant(world.expand),
-    tf.constant(world.only_score),
-    BestFirstPolicy(*settings.limits),
-    settings.k,
-  )
-  open_to_all = dataclasses.replace(settings, allowed=None, denied=None)
-  for policy, wanted in (("paper", paper), ("best_first", best_first)):
-    found = cases.call(cases.inputs(world, policy, open_to_all))
-    assert cases.answers(found) == cases.answers(wanted)
+  for policy in POLICIES:
+    inputs = cases.inputs(world, policy, settings)
+    wanted = reference.beam_search(
+      tensors.graph_tensors(world.graph),
+      score,
+      tf.constant(world.scores),
+      tf.range(world.graph.num_rows),
+      tf.constant(world.expand),
+      tf.constant(world.only_score),
+      tensors.policy_tensors(cases.policy(policy, settings)),
+      settings.k,
+      tf.constant(inputs["allowed"]),
+      tf.constant(inputs["denied"]),
+    )
+    assert cases.answers(cases.call(inputs)) == cases.answers(wanted)
 
 
 def by_sum(user: dict, items: dict) -> tf.Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from nann import ops
+from nann.retrieval.result import BestFirstPolicy, PaperPolicy, Policy
 from tests import oracle, worlds
 
 MAX_K = 15
@@ -111,6 +112,13 @@ def inputs(
     "policy": policy,
     "scorer": lookup_function(),
   }
+
+
+def policy(name: str, settings: Settings) -> Policy:
+  """Returns one of the policies of some settings."""
+  if name == "paper":
+    return PaperPolicy(tuple(settings.widths), tuple(settings.hops))
+  return BestFirstPolicy(*settings.limits)
 
 
 def call(arguments: dict[str, Any]) -> ops.Found:
