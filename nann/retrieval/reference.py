@@ -88,18 +88,17 @@ def _paper_search(
   """Searches level by level."""
   assert policy.widths is not None
   assert policy.hops is not None
-  widths = _positive("level_topn", tf.convert_to_tensor(policy.widths))
   hops = tf.convert_to_tensor(policy.hops)
   num_steps = tf.reduce_sum(hops)
+  widths = _width_of_step(policy.widths, hops, num_steps)
   entries = tf.tile(graph.entry_points[None], [num_users, 1])
   beam = stock_beam.merge(
-    stock_beam.first_beam(entries), entries, evaluate(entries), widths[-1]
+    stock_beam.first_beam(entries), entries, evaluate(entries), widths[0]
   )
   counts = _column(tf.constant(0), num_steps, entries)
-  step, k_found = tf.constant(1), tf.minimum(k, widths[0])
+  step, k_found = tf.constant(1), tf.minimum(k, widths[-1])
   found = beam
   for number in reversed(range(len(graph.levels))):
-    width = widths[number]
     visited = tf.zeros([num_users * num_rows], tf.bool)
     visited = stock_beam.mark_visited(visited, beam.rows, num_rows)
     # What a filtered search returns: the best allowed rows of the last level.
@@ -117,7 +116,6 @@ def _paper_search(
       beam: Beam,
       found: Beam,
       level: tuple[tf.Tensor, tf.Tensor] = graph.levels[number],
-      width: tf.Tensor = width,
     ) -> tuple[Any, ...]:
       candidates = stock_beam.unvisited_neighbors(
         level, frontier, visited, num_rows
@@ -125,7 +123,7 @@ def _paper_search(
       visited = stock_beam.mark_visited(visited, candidates, num_rows)
       scores = evaluate(candidates)
       counts += _column(step, num_steps, candidates)
-      beam = stock_beam.merge(beam, candidates, scores, width)
+      beam = stock_beam.merge(beam, candidates, scores, widths[step])
       # The beam's worst; while the beam is not full, no candidate is worse.
       entered = scores >= beam.scores[:, -1:]
       frontier = tf.where(entered, candidates, NO_ROW)
@@ -148,6 +146,32 @@ def _paper_search(
   return _answers(
     beam if may_return is None else found, counts, k, tf.minimum(k, k_found)
   )
+
+
+def _width_of_step(
+  widths: tf.Tensor, hops: tf.Tensor, num_steps: tf.Tensor
+) -> tf.Tensor:
+  """Returns [S] int32, the beam width of each step.
+
+  Args:
+    widths: [levels + 1] of each level, or [S] of each step, from the last back.
+    hops: [levels + 1].
+    num_steps: S.
+  """
+  widths = _positive("widths", tf.convert_to_tensor(widths))
+  widths = tf.cond(
+    tf.equal(tf.size(widths), tf.size(hops)),
+    lambda: tf.repeat(widths, hops),
+    lambda: tf.identity(widths),
+  )
+  check = tf.debugging.assert_equal(
+    tf.size(widths),
+    num_steps,
+    message="widths are not one for each level and one for the entry points,"
+    " nor one for each step",
+  )
+  with tf.control_dependencies([] if check is None else [check]):
+    return tf.reverse(widths, [0])
 
 
 def _allowed_beam(beam: Beam, may_return: Filter | None) -> Beam:

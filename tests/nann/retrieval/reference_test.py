@@ -108,8 +108,14 @@ def test_numbers_below_one_are_refused(name: str, value: Any) -> None:
   world = worlds.random_world(1)
   inputs = cases.inputs(world, "paper")
   inputs[name] = np.array(value, np.int32)
-  wanted = "level_topn" if name == "widths" else name
-  with pytest.raises(tf.errors.InvalidArgumentError, match=wanted):
+  with pytest.raises(tf.errors.InvalidArgumentError, match=name):
+    run(inputs)
+
+
+def test_widths_of_no_step_are_refused() -> None:
+  inputs = cases.inputs(worlds.random_world(1), "paper")
+  inputs["widths"] = np.full(len(inputs["widths"]) + 7, 5, np.int32)
+  with pytest.raises(tf.errors.InvalidArgumentError, match="nor one for each"):
     run(inputs)
 
 
