@@ -7,6 +7,7 @@ Only entry points (main.py and the commands) call this module.
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import sys
 import tempfile
@@ -165,6 +166,12 @@ def run(program: str, main: Callable[[], None], manual: str) -> None:
       sys.exit(f"{program}: {error}")
 
   app.run(guarded, flags_parser=parse)
+
+
+def load_quietly(module: str) -> typing.Any:
+  """Imports a module that loads TensorFlow; see `without_startup_notes`."""
+  with without_startup_notes():
+    return importlib.import_module(module)
 
 
 @contextlib.contextmanager

@@ -144,3 +144,9 @@ def neighbor_values(level: int) -> str:
 
 def neighbor_row_splits(level: int) -> str:
   return f"neighbors_level_{level}_row_splits.npy"
+
+
+# What the documented delivery commands read and write.
+CONVERTED_MODEL = "converted_model"
+FROZEN_GRAPH = "frozen_graph.pb"
+FROZEN_META = "0.meta"
