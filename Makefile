@@ -1,6 +1,8 @@
 # make demo   the whole path on synthetic data, ends with a page to look at
 # make test   lint and all tests
 # make lint   formatters, linters, types, import rules
+# make lint-files   Dockerfiles, shell, and BUILD where npm is there
+# make soak   the long tests: hours of trouble in minutes
 # make sanitize   the C++ tests with the compiler's sanitizers
 # make fuzz   random bytes for the C++ core, FUZZ_SECONDS for each target
 # Each sets up what it needs in .venv and is quick when nothing changed.
@@ -16,7 +18,9 @@ COMPILED := $(VENV)/compiled
 # package will run with.
 BUILD_NEEDS := setuptools pybind11 'tensorflow>=2.21,<2.22'
 
-.PHONY: demo test lint format sanitize fuzz setup clean
+BUILDIFIER := @bazel/buildifier@8.2.1
+
+.PHONY: demo test lint lint-files soak format sanitize fuzz setup clean
 
 setup: $(COMPILED)
 
@@ -46,8 +50,20 @@ lint: $(COMPILED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+lint-files: $(COMPILED)
+	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/shellcheck docker/*.sh .ci/run
+	@if ! command -v npm >/dev/null; then \
+	  echo "npm is missing: BUILD is not checked by buildifier"; exit 0; fi; \
+	npm install --silent --prefix build/npm $(BUILDIFIER) && \
+	  build/npm/node_modules/.bin/buildifier --mode=check --lint=warn BUILD && \
+	  echo "BUILD is as buildifier wants it"
+
 test: lint
 	$(BIN)/python -m pytest -n auto
+
+soak: $(COMPILED)
+	$(BIN)/python -m pytest -m soak
 
 sanitize: $(INSTALLED)
 	$(BIN)/python -m tests.ops.native sanitize

