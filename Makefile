@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 NATIVE := $(shell find ops -name '*.cc' -o -name '*.h')
-NATIVE_TESTS := $(shell find tests -name '*.cc' -o -name '*.h')
+NATIVE_TESTS := $(shell find benchmark tests -name '*.cc' -o -name '*.h')
 COMPILED := $(VENV)/compiled
 # As in pyproject.toml; installed first, to build with the TensorFlow that the
 # package will run with.

@@ -1,0 +1,203 @@
+#include "benchmark/served_model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tensorflow/c/c_api.h"
+#include "tensorflow/cc/saved_model/loader.h"
+#include "tensorflow/core/framework/graph.pb.h"
+#include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/platform/env.h"
+
+namespace nann {
+namespace {
+
+using tensorflow::DataTypeString;
+using tensorflow::GraphDef;
+using tensorflow::MetaGraphDef;
+using tensorflow::NodeDef;
+using tensorflow::Session;
+using tensorflow::SessionOptions;
+using tensorflow::SignatureDef;
+using tensorflow::Tensor;
+
+// cc/saved_model/tag_constants.h is not among the headers of the Python wheel.
+constexpr char kServe[] = "serve";
+// The input of exec.pb that says where its arrays are.
+constexpr char kAssetsInput[] = "assets_dir";
+constexpr char kAssets[] = "assets";
+// A signature that TensorFlow makes for its own use.
+constexpr char kInitSignature[] = "__saved_model_init_op";
+
+// Lets the arrays of exec.pb be found: its default is the folder that the
+// program runs in.
+void SetAssetsFolder(const std::string& folder, GraphDef* graph) {
+  std::string constant;
+  for (const NodeDef& node : graph->node()) {
+    if (node.name() == kAssetsInput && node.input_size() == 1) {
+      constant = node.input(0);
+    }
+  }
+  for (NodeDef& node : *graph->mutable_node()) {
+    if (node.name() != constant) continue;
+    Tensor value(tensorflow::DT_STRING, {});
+    value.scalar<tensorflow::tstring>()() = folder;
+    value.AsProtoField((*node.mutable_attr())["value"].mutable_tensor());
+  }
+}
+
+std::string FolderOf(const std::string& file) {
+  const size_t slash = file.rfind('/');
+  return slash == std::string::npos ? "." : file.substr(0, slash);
+}
+
+}  // namespace
+
+absl::Status LoadOps(const std::string& library) {
+  TF_Status* const status = TF_NewStatus();
+  TF_DeleteLibraryHandle(TF_LoadLibrary(library.c_str(), status));
+  const bool is_loaded = TF_GetCode(status) == TF_OK;
+  const std::string message = TF_Message(status);
+  TF_DeleteStatus(status);
+  if (is_loaded) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the op library ", library, " cannot be loaded: ", message));
+}
+
+SessionOptions ThreadOfRequest() {
+  SessionOptions options;
+  options.config.set_intra_op_parallelism_threads(1);
+  // Below 0: ops run in the thread of the caller.
+  options.config.set_inter_op_parallelism_threads(-1);
+  return options;
+}
+
+ServedModel::ServedModel(std::unique_ptr<Session> session)
+    : session_(std::move(session)) {}
+
+ServedModel::~ServedModel() {
+  for (const auto& [name, signature] : signatures_) {
+    session_->ReleaseCallable(signature.callable).IgnoreError();
+  }
+  session_->Close().IgnoreError();
+}
+
+absl::Status ServedModel::FromSavedModel(const std::string& folder,
+                                         const SessionOptions& options,
+                                         std::unique_ptr<ServedModel>* model) {
+  tensorflow::SavedModelBundle bundle;
+  TF_RETURN_IF_ERROR(
+      tensorflow::LoadSavedModel(options, {}, folder, {kServe}, &bundle));
+  model->reset(new ServedModel(std::move(bundle.session)));
+  return (*model)->AddSignatures(bundle.meta_graph_def);
+}
+
+absl::Status ServedModel::FromGraph(const std::string& graph_file,
+                                    const std::string& meta_file,
+                                    const SessionOptions& options,
+                                    std::unique_ptr<ServedModel>* model) {
+  GraphDef graph;
+  MetaGraphDef meta;
+  tensorflow::Env* const env = tensorflow::Env::Default();
+  TF_RETURN_IF_ERROR(tensorflow::ReadBinaryProto(env, graph_file, &graph));
+  TF_RETURN_IF_ERROR(tensorflow::ReadBinaryProto(env, meta_file, &meta));
+  SetAssetsFolder(absl::StrCat(FolderOf(graph_file), "/", kAssets), &graph);
+  std::unique_ptr<Session> session(tensorflow::NewSession(options));
+  TF_RETURN_IF_ERROR(session->Create(graph));
+  model->reset(new ServedModel(std::move(session)));
+  return (*model)->AddSignatures(meta);
+}
+
+std::vector<std::string> ServedModel::SignatureNames() const {
+  std::vector<std::string> names;
+  for (const auto& [name, signature] : signatures_) names.push_back(name);
+  return names;
+}
+
+absl::Status ServedModel::AddSignatures(const MetaGraphDef& meta) {
+  for (const auto& [name, described] : meta.signature_def()) {
+    if (name == kInitSignature) continue;
+    TF_RETURN_IF_ERROR(AddSignature(name, described));
+  }
+  if (!signatures_.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError("the model has no signatures");
+}
+
+absl::Status ServedModel::AddSignature(const std::string& name,
+                                       const SignatureDef& described) {
+  Signature signature;
+  tensorflow::CallableOptions callable;
+  for (const auto& [input_name, info] : described.inputs()) {
+    Input input;
+    input.name = input_name;
+    input.dtype = info.dtype();
+    const auto found = described.defaults().find(input_name);
+    if (found != described.defaults().end()) {
+      input.has_default = true;
+      if (!input.default_value.FromProto(found->second)) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "the default of ", name, "'s input ", input_name, " is damaged"));
+      }
+    }
+    signature.inputs.push_back(std::move(input));
+    callable.add_feed(info.name());
+  }
+  for (const auto& [output_name, info] : described.outputs()) {
+    signature.outputs.push_back(output_name);
+    callable.add_fetch(info.name());
+  }
+  TF_RETURN_IF_ERROR(session_->MakeCallable(callable, &signature.callable));
+  signatures_[name] = std::move(signature);
+  return absl::OkStatus();
+}
+
+absl::Status ServedModel::Answer(const std::string& name,
+                                 const NamedTensors& inputs,
+                                 NamedTensors* outputs) const {
+  const auto found = signatures_.find(name);
+  if (found == signatures_.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("signature '", name, "' is not among ",
+                     absl::StrJoin(SignatureNames(), ", ")));
+  }
+  const Signature& signature = found->second;
+  const auto is_input = [&](const std::string& input_name) {
+    return std::any_of(
+        signature.inputs.begin(), signature.inputs.end(),
+        [&](const Input& input) { return input.name == input_name; });
+  };
+  for (const auto& [input_name, tensor] : inputs) {
+    if (!is_input(input_name)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " has no input ", input_name));
+    }
+  }
+  std::vector<Tensor> feeds;
+  for (const Input& input : signature.inputs) {
+    const auto given = inputs.find(input.name);
+    if (given == inputs.end() && !input.has_default) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("input ", input.name, " of ", name, " is missing"));
+    }
+    feeds.push_back(given == inputs.end() ? input.default_value
+                                          : given->second);
+    if (feeds.back().dtype() != input.dtype) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("input ", input.name, " of ", name, " is of type ",
+                       DataTypeString(feeds.back().dtype()), ", wanted ",
+                       DataTypeString(input.dtype)));
+    }
+  }
+  std::vector<Tensor> answers;
+  TF_RETURN_IF_ERROR(
+      session_->RunCallable(signature.callable, feeds, &answers, nullptr));
+  outputs->clear();
+  for (size_t i = 0; i < answers.size(); ++i) {
+    (*outputs)[signature.outputs[i]] = std::move(answers[i]);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace nann

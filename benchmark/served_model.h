@@ -1,0 +1,81 @@
+// An exported model in TensorFlow's C++ runtime: what it offers, and answers.
+//
+// The seed of the benchmark binary. Knows SavedModels, and exec.pb with
+// exec.meta.pb; knows neither requests in files nor clocks.
+
+#ifndef NANN_BENCHMARK_SERVED_MODEL_H_
+#define NANN_BENCHMARK_SERVED_MODEL_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/protobuf/meta_graph.pb.h"
+#include "tensorflow/core/public/session.h"
+#include "tensorflow/core/public/session_options.h"
+
+namespace nann {
+
+// Tensors by the names that a signature gives them.
+using NamedTensors = std::map<std::string, tensorflow::Tensor>;
+
+// Makes the ops of a library known to this process.
+absl::Status LoadOps(const std::string& library);
+
+// Options for requests that run in parallel: one thread for each, its own.
+tensorflow::SessionOptions ThreadOfRequest();
+
+class ServedModel {
+ public:
+  ~ServedModel();
+  ServedModel(const ServedModel&) = delete;
+  ServedModel& operator=(const ServedModel&) = delete;
+
+  // Loads a SavedModel, such as export/nann/1.
+  static absl::Status FromSavedModel(const std::string& folder,
+                                     const tensorflow::SessionOptions& options,
+                                     std::unique_ptr<ServedModel>* model);
+
+  // Loads exec.pb, whose arrays lie in assets/ beside it, and exec.meta.pb.
+  static absl::Status FromGraph(const std::string& graph_file,
+                                const std::string& meta_file,
+                                const tensorflow::SessionOptions& options,
+                                std::unique_ptr<ServedModel>* model);
+
+  std::vector<std::string> SignatureNames() const;
+
+  // Answers one request; several threads may do so at once. What a signature
+  // has a default for may be left out.
+  absl::Status Answer(const std::string& signature, const NamedTensors& inputs,
+                      NamedTensors* outputs) const;
+
+ private:
+  struct Input {
+    std::string name;
+    tensorflow::DataType dtype;
+    bool has_default = false;
+    tensorflow::Tensor default_value;
+  };
+  struct Signature {
+    std::vector<Input> inputs;
+    std::vector<std::string> outputs;
+    tensorflow::Session::CallableHandle callable;
+  };
+
+  explicit ServedModel(std::unique_ptr<tensorflow::Session> session);
+
+  absl::Status AddSignatures(const tensorflow::MetaGraphDef& meta);
+  absl::Status AddSignature(const std::string& name,
+                            const tensorflow::SignatureDef& described);
+
+  std::unique_ptr<tensorflow::Session> session_;
+  std::map<std::string, Signature> signatures_;
+};
+
+}  // namespace nann
+
+#endif  // NANN_BENCHMARK_SERVED_MODEL_H_

@@ -1,0 +1,55 @@
+"""Builds C++ programs that run TensorFlow's runtime out of the Python wheel."""
+
+import fcntl
+import os
+import pathlib
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+import tensorflow as tf
+
+import setup
+
+_BUILD = setup.ROOT / "build" / "programs"
+
+
+def program(name: str, sources: Sequence[str]) -> pathlib.Path:
+  """Compiles what has changed, and links. Skips the test where it cannot.
+
+  Args:
+    name: Of the program.
+    sources: From the root of the repository.
+  """
+  folder = pathlib.Path(tf.sysconfig.get_lib())
+  if not (folder / "libtensorflow_cc.so.2").exists():
+    pytest.skip("this build of TensorFlow has no libtensorflow_cc.so.2")
+  flags = [
+    flag.replace("-I", "-isystem", 1)
+    for flag in tf.sysconfig.get_compile_flags()
+  ]
+  # The runtime registers itself: the linker must not leave it out.
+  libraries = [
+    f"-L{folder}",
+    f"-Wl,-rpath,{folder}",
+    "-Wl,--no-as-needed",
+    "-l:libtensorflow_cc.so.2",
+    "-l:libtensorflow_framework.so.2",
+  ]
+  compiler = os.environ.get("CXX", "g++")
+  _BUILD.mkdir(parents=True, exist_ok=True)
+  # Several tests may want the same objects at the same time.
+  with (_BUILD / "lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    objects = []
+    for source in sources:
+      target = _BUILD / (source.replace("/", "_").removesuffix(".cc") + ".o")
+      command = [compiler, *flags, "-O1", "-Wall", "-Wextra", "-Werror", "-I."]
+      setup._compile_if_changed(target, [*command, "-c", source])
+      objects.append(str(target))
+    made = _BUILD / name
+    newest = max(pathlib.Path(path).stat().st_mtime for path in objects)
+    if not made.exists() or made.stat().st_mtime < newest:
+      command = [compiler, *objects, "-o", str(made), *libraries]
+      subprocess.run(command, cwd=setup.ROOT, check=True)
+  return made
