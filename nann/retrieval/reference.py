@@ -97,12 +97,13 @@ def _paper_search(
   )
   counts = _column(tf.constant(0), num_steps, entries)
   step, k_found = tf.constant(1), tf.minimum(k, widths[-1])
-  found = beam
   for number in reversed(range(len(graph.levels))):
     visited = tf.zeros([num_users * num_rows], tf.bool)
     visited = stock_beam.mark_visited(visited, beam.rows, num_rows)
-    # What a filtered search returns: the best allowed rows of the last level.
-    found = _allowed_beam(beam, may_return)
+    # The answers: of all that the last level's beam is offered.
+    found = stock_beam.first_beam(beam.rows)
+    if number == 0:
+      found = _add(found, beam.rows, beam.scores, k_found, may_return)
 
     def goes_on(step: tf.Tensor, last: tf.Tensor, *_: Any) -> tf.Tensor:
       return step < last
@@ -115,10 +116,10 @@ def _paper_search(
       counts: tf.Tensor,
       beam: Beam,
       found: Beam,
-      level: tuple[tf.Tensor, tf.Tensor] = graph.levels[number],
+      number: int = number,
     ) -> tuple[Any, ...]:
       candidates = stock_beam.unvisited_neighbors(
-        level, frontier, visited, num_rows
+        graph.levels[number], frontier, visited, num_rows
       )
       visited = stock_beam.mark_visited(visited, candidates, num_rows)
       scores = evaluate(candidates)
@@ -127,14 +128,8 @@ def _paper_search(
       # The beam's worst; while the beam is not full, no candidate is worse.
       entered = scores >= beam.scores[:, -1:]
       frontier = tf.where(entered, candidates, NO_ROW)
-      if may_return is not None:
-        may = may_return(candidates)
-        found = stock_beam.merge(
-          found,
-          tf.where(may, candidates, NO_ROW),
-          tf.where(may, scores, NO_SCORE),
-          k_found,
-        )
+      if number == 0:
+        found = _add(found, candidates, scores, k_found, may_return)
       return step + 1, last, frontier, visited, counts, beam, found
 
     state = (
@@ -143,9 +138,22 @@ def _paper_search(
     step, _, _, _, counts, beam, found = tf.while_loop(
       goes_on, take_hop, state, shape_invariants=_any_length(state)
     )
-  return _answers(
-    beam if may_return is None else found, counts, k, tf.minimum(k, k_found)
-  )
+  return _answers(found, counts, k)
+
+
+def _add(
+  found: Beam,
+  rows: tf.Tensor,
+  scores: tf.Tensor,
+  k: tf.Tensor,
+  may_return: Filter | None,
+) -> Beam:
+  """Adds candidates to the answers, if they may be returned."""
+  if may_return is not None:
+    may = may_return(rows)
+    rows = tf.where(may, rows, NO_ROW)
+    scores = tf.where(may, scores, NO_SCORE)
+  return stock_beam.merge(found, rows, scores, k)
 
 
 def _width_of_step(
@@ -172,13 +180,6 @@ def _width_of_step(
   )
   with tf.control_dependencies([] if check is None else [check]):
     return tf.reverse(widths, [0])
-
-
-def _allowed_beam(beam: Beam, may_return: Filter | None) -> Beam:
-  """Returns the allowed rows of a beam; nothing where there is no filter."""
-  if may_return is None:
-    return stock_beam.first_beam(beam.rows)
-  return stock_beam.only_allowed(beam, may_return)
 
 
 def _best_first_search(
@@ -254,7 +255,7 @@ def _best_first_search(
   )
   if may_return is not None:
     beam = stock_beam.only_allowed(beam, may_return)
-  return _answers(beam, counts, k, k)
+  return _answers(beam, counts, k)
 
 
 def _any_length(state: Any) -> Any:
@@ -272,11 +273,9 @@ def _column(
   return number * tf.one_hot(step, num_steps, dtype=tf.int32)
 
 
-def _answers(
-  beam: Beam, num_scored: tf.Tensor, k: tf.Tensor, number: tf.Tensor
-) -> Found:
-  """Returns the first `number` of a beam, padded to k."""
-  rows, scores = beam.rows[:, :number], beam.scores[:, :number]
+def _answers(beam: Beam, num_scored: tf.Tensor, k: tf.Tensor) -> Found:
+  """Returns the first k of a beam, padded."""
+  rows, scores = beam.rows[:, :k], beam.scores[:, :k]
   missing = [[0, 0], [0, k - tf.shape(rows)[1]]]
   return Found(
     tf.pad(rows, missing, constant_values=NO_ROW),
