@@ -68,6 +68,10 @@ class OutputPaths:
     return self.embeddings / "item_embs.npy"
 
   @property
+  def item_profiles(self) -> pathlib.Path:
+    return self.embeddings / ITEM_PROFILES
+
+  @property
   def index(self) -> pathlib.Path:
     return self.root / "index"
 
@@ -129,6 +133,7 @@ ASSETS = "assets"
 EXPORT_FACTS = "assets.extra/nann.json"
 WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 MANIFEST = "manifest.json"
+ITEM_PROFILES = "item_profiles.npy"
 SCORER_DESCRIPTION = "scorer.json"
 # The graph of policy best_first.
 GRAPH_VALUES = "graph_values.npy"

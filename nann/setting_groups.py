@@ -229,6 +229,13 @@ class IndexSettings(Settings):
     " history as a safety net.",
     minimum=1,
   )
+  profile_users: int = setting(
+    256,
+    "extract_feature: training users whose scores of every item become its"
+    " profile. The graph of policy best_first links items that are alike in"
+    " embedding and profile; 0: in embedding alone.",
+    minimum=0,
+  )
   index_threads: int = setting(
     0,
     "Threads that build; 0: all cores. 1 makes the graph reproducible.",

@@ -130,6 +130,28 @@ class PreparedData:
       )
     return records.read_sequences(self._shards("train"))
 
+  def train_histories(self, number: int, length: int, seed: int) -> np.ndarray:
+    """Returns [n, length] int64: the first items of some training users.
+
+    Args:
+      number: Users, at most.
+      length: L, items of a history.
+      seed: Which users.
+
+    Raises:
+      ValueError: The records hold windows, not sequences.
+    """
+    sequences = self.train_sequences()
+    num_users = len(sequences.row_splits) - 1
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(num_users)[:number]
+    histories: np.ndarray = np.zeros((len(chosen), length), dtype=np.int64)
+    for place, user in enumerate(chosen):
+      begin, end = sequences.row_splits[user : user + 2]
+      items = sequences.item_ids[begin : min(end, begin + length)]
+      histories[place, : len(items)] = items
+    return histories
+
   def training_data(
     self, batch_size: int, num_epochs: int, seed: int
   ) -> TrainingData:

@@ -54,6 +54,17 @@ def flat_graph(
   return FlatGraph(HnswGraph((_level(union),), medoids), num_islands)
 
 
+def united(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+  """Returns [I, a + b]: both tables; what is in both is -1 in the second.
+
+  Args:
+    first: [I, a] int64 rows, -1: none.
+    second: [I, b] likewise.
+  """
+  is_known = (second[:, :, None] == first[:, None, :]).any(axis=2)
+  return np.concatenate([first, np.where(is_known, -1, second)], axis=1)
+
+
 def _edges(neighbors: np.ndarray) -> sparse.csr_matrix:
   """Returns the table as a matrix: entry (row, neighbor) is the rank from 1."""
   number, k = neighbors.shape

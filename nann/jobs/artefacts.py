@@ -39,11 +39,11 @@ def load_retriever(
   index = None
   if with_index:
     index, content = storage.load(output.index)
-    if content:
-      embeddings = output.item_embeddings
-      manifest.check_parent(
-        content, embeddings.name, embeddings, output.index, "build_index"
-      )
+    for path in (output.item_embeddings, output.item_profiles):
+      if content and path.exists():
+        manifest.check_parent(
+          content, path.name, path, output.index, "build_index"
+        )
   category_table = data.catalogue.category_table()
   return Retriever(
     model.scorer, items, index, category_table, state_dtype, entries

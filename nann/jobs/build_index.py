@@ -28,7 +28,7 @@ def build(
   """Builds the index of an .npy file of item embeddings.
 
   Args:
-    embeddings_path: [I, D] float32.
+    embeddings_path: [I, D] float32. Score profiles beside it are used too.
     index_folder: Folder to write; replaced when the new one is complete.
     settings: How to build.
     seed: Seed of the levels.
@@ -38,6 +38,12 @@ def build(
     ValueError: It holds no matrix of finite numbers.
   """
   embeddings = np.asarray(files.load_array(embeddings_path, "extract_feature"))
+  parents = {embeddings_path.name: files.checksum(embeddings_path)}
+  profiles_path = embeddings_path.with_name(paths.ITEM_PROFILES)
+  profiles = None
+  if profiles_path.exists():
+    profiles = _load_profiles(profiles_path, len(embeddings))
+    parents[profiles_path.name] = files.checksum(profiles_path)
   begin = time.monotonic()
   with console.progress(len(embeddings), "item", settings.builder) as bar:
     hnsw = builders.build_hnsw(
@@ -52,7 +58,8 @@ def build(
     )
   hnsw_seconds = time.monotonic() - begin
   begin = time.monotonic()
-  with console.progress(2 * len(embeddings), "item", "flat graph") as bar:
+  total = builders.flat_progress(len(embeddings), profiles is not None)
+  with console.progress(total, "item", "flat graph") as bar:
     flat, num_islands = builders.build_flat(
       embeddings,
       settings.flat_neighbors,
@@ -62,6 +69,7 @@ def build(
       settings.index_threads,
       seed,
       bar.update,
+      profiles,
     )
   flat_seconds = time.monotonic() - begin
   num_unreachable = int((~hnsw.reached()).sum())
@@ -69,7 +77,7 @@ def build(
   storage.save(
     index_folder,
     Index(hnsw, flat),
-    parents={embeddings_path.name: files.checksum(embeddings_path)},
+    parents=parents,
     facts={
       **dataclasses.asdict(settings),
       "seed": seed,
@@ -92,6 +100,21 @@ def build(
     f" {flat_seconds:.1f} s"
   )
   console.say(f"{hnsw.num_rows:,} items -> {index_folder}")
+
+
+def _load_profiles(path: pathlib.Path, num_items: int) -> np.ndarray:
+  profiles = np.asarray(files.load_array(path, "extract_feature"))
+  if profiles.ndim != 2 or len(profiles) != num_items:
+    raise ValueError(
+      f"{path} has shape {profiles.shape}, wanted [{num_items}, width]; run"
+      " --job-type extract_feature again"
+    )
+  if not np.isfinite(profiles).all():
+    raise ValueError(
+      f"{path} holds numbers that are not finite; run --job-type"
+      " extract_feature again"
+    )
+  return profiles
 
 
 def _warn(

@@ -10,8 +10,12 @@ from nann import config, console, files, manifest, model_store, paths
 from nann.data_provider import dataset
 from nann.model.layers import Phase
 from nann.model.scorer import Items, Scorer
+from nann.retrieval.items import ItemArrays
+from nann.retrieval.profiles import score_profiles
+from nann.retrieval.retriever import Retriever
 
 _BATCH_ITEMS = 16384
+_PROFILE_WIDTH = 64
 
 
 def run(settings: config.Config) -> None:
@@ -28,10 +32,13 @@ def run(settings: config.Config) -> None:
   begin = time.monotonic()
   embeddings = item_embeddings(model.scorer, data.catalogue.category_table())
   seconds = time.monotonic() - begin
+  profiles = _profiles(settings, data, model.scorer, embeddings)
   with files.folder_written_whole(output.embeddings) as folder:
     temporary = paths.OutputPaths(folder.parent)
     np.save(folder / temporary.item_ids.name, np.arange(1, num_items + 1))
     np.save(folder / temporary.item_embeddings.name, embeddings)
+    if profiles is not None:
+      np.save(folder / temporary.item_profiles.name, profiles)
     manifest.write_manifest(
       folder,
       parents={"model": model.fingerprint()},
@@ -42,6 +49,33 @@ def run(settings: config.Config) -> None:
     f" {seconds:.1f} s ({num_items / seconds:,.0f} items/s) ->"
     f" {output.embeddings}"
   )
+
+
+def _profiles(
+  settings: config.Config,
+  data: dataset.PreparedData,
+  scorer: Scorer,
+  embeddings: np.ndarray,
+) -> np.ndarray | None:
+  """Returns [I, P] float32 score profiles, None where they are not wanted."""
+  num_users = settings.index.profile_users
+  if not num_users:
+    return None
+  seed = settings.run.seed
+  try:
+    histories = data.train_histories(num_users, data.max_length, seed)
+  except ValueError as error:
+    console.warn(f"no score profiles: {error}")
+    return None
+  table = data.catalogue.category_table()
+  items = ItemArrays(
+    np.arange(1, len(table)), table[1:].astype(np.int64), embeddings
+  )
+  retriever = Retriever(scorer, items, None, table)
+  with console.progress(len(items), "item", "score profiles") as bar:
+    return score_profiles(
+      retriever, histories, _PROFILE_WIDTH, seed, bar.update
+    )
 
 
 def item_embeddings(scorer: Scorer, category_table: np.ndarray) -> np.ndarray:

@@ -84,22 +84,6 @@ def set_up(
   return Bench(output, data, held_out.first(asked), retriever, plan)
 
 
-def _training_histories(
-  data: dataset.PreparedData, number: int, length: int, seed: int
-) -> np.ndarray:
-  """Returns [n, length] int64: the first items of some training users."""
-  sequences = data.train_sequences()
-  num_users = len(sequences.row_splits) - 1
-  rng = np.random.default_rng(seed)
-  chosen = rng.permutation(num_users)[:number]
-  histories: np.ndarray = np.zeros((len(chosen), length), dtype=np.int64)
-  for place, user in enumerate(chosen):
-    begin, end = sequences.row_splits[user : user + 2]
-    items = sequences.item_ids[begin : min(end, begin + length)]
-    histories[place, : len(items)] = items
-  return histories
-
-
 def clamped(topk_eval: Sequence[int], num_items: int) -> list[int]:
   """Returns the ks in order, none above the number of items."""
   return sorted({min(k, num_items) for k in topk_eval})
@@ -166,7 +150,7 @@ def answers_to_training_users(
   Raises:
     ValueError: The records do not hold users, but windows.
   """
-  histories = _training_histories(data, num_users, length, seed)
+  histories = data.train_histories(num_users, length, seed)
   return exact_rows(retriever, histories, k)
 
 
