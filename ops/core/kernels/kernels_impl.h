@@ -16,6 +16,11 @@ namespace nann {
 namespace NANN_KERNELS_NAMESPACE {
 namespace {
 
+template <int number>
+struct Number {
+  static constexpr int value = number;
+};
+
 constexpr int64_t kLanes = NANN_VECTOR_BYTES / sizeof(float);
 
 typedef float Vector __attribute__((vector_size(NANN_VECTOR_BYTES)));
@@ -90,16 +95,17 @@ void ScoreRows(const float* query, const float* table, int64_t d,
 
 // ---- Pair scorer ----
 
-// Rows and vectors of a tile of a matrix product: what fits the registers.
+// The widest tile of a matrix product, in vectors, and the registers that hold
+// the sums of a tile.
 #if defined(__AVX512F__)
-constexpr int kTileRows = 6;
 constexpr int kTileVectors = 4;
+constexpr int kTileSums = 24;
 #elif defined(__AVX2__)
-constexpr int kTileRows = 6;
 constexpr int kTileVectors = 2;
+constexpr int kTileSums = 12;
 #else
-constexpr int kTileRows = 4;
 constexpr int kTileVectors = 2;
+constexpr int kTileSums = 8;
 #endif
 
 inline void Store(Vector vector, float* to) {
@@ -108,24 +114,7 @@ inline void Store(Vector vector, float* to) {
 
 inline Vector Broadcast(float value) { return value - Vector{}; }
 
-// sums[r][v] += a[r, :] b[:, v], over `depth`.
-template <int rows, int vectors>
-inline void MultiplyTile(const float* a, int64_t a_stride, const float* b,
-                         int64_t b_stride, int64_t depth,
-                         Vector (&sums)[rows][vectors]) {
-  for (int64_t i = 0; i < depth; ++i) {
-    Vector of_b[vectors];
-    for (int v = 0; v < vectors; ++v) {
-      of_b[v] = Load(b + i * b_stride + v * kLanes);
-    }
-    for (int r = 0; r < rows; ++r) {
-      const Vector of_a = Broadcast(a[r * a_stride + i]);
-      for (int v = 0; v < vectors; ++v) sums[r][v] += of_a * of_b[v];
-    }
-  }
-}
-
-// c[r, :] = start(r, :) + a[r, :] b, then `finish`, for some rows of c.
+// c[r, :] = start(:) + a[r, :] b, then `finish`, for some rows of c.
 template <int rows, int vectors, typename Start, typename Finish>
 inline void MultiplyRows(const float* a, int64_t a_stride, const float* b,
                          int64_t b_stride, int64_t depth, float* c,
@@ -133,15 +122,29 @@ inline void MultiplyRows(const float* a, int64_t a_stride, const float* b,
                          const Start& start, const Finish& finish) {
   Vector sums[rows][vectors];
   for (int r = 0; r < rows; ++r) {
-    for (int v = 0; v < vectors; ++v) {
-      sums[r][v] = start(first_row + r, column + v * kLanes);
-    }
+    for (int v = 0; v < vectors; ++v) sums[r][v] = start(column + v * kLanes);
   }
-  MultiplyTile<rows, vectors>(a + first_row * a_stride, a_stride, b + column,
-                              b_stride, depth, sums);
+  // A pointer for three rows: one for each would be more than there are
+  // registers.
+  constexpr int kPointers = (rows + 2) / 3;
+  const float* rows_of_a[kPointers];
+  for (int p = 0; p < kPointers; ++p) {
+    rows_of_a[p] = a + (first_row + 3 * p) * a_stride;
+  }
+  const float* row_of_b = b + column;
+  for (int64_t i = 0; i < depth; ++i) {
+    Vector of_b[vectors];
+    for (int v = 0; v < vectors; ++v) of_b[v] = Load(row_of_b + v * kLanes);
+    row_of_b += b_stride;
+    for (int r = 0; r < rows; ++r) {
+      const Vector of_a = Broadcast(rows_of_a[r / 3][r % 3 * a_stride]);
+      for (int v = 0; v < vectors; ++v) sums[r][v] += of_a * of_b[v];
+    }
+    for (int p = 0; p < kPointers; ++p) ++rows_of_a[p];
+  }
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
-      Store(finish(sums[r][v], column + v * kLanes),
+      Store(finish(sums[r][v], first_row + r, column + v * kLanes),
             c + (first_row + r) * c_stride + column + v * kLanes);
     }
   }
@@ -152,16 +155,18 @@ inline void MultiplyColumns(const float* a, int64_t a_stride, const float* b,
                             int64_t b_stride, int64_t depth, float* c,
                             int64_t c_stride, int64_t num_rows, int64_t column,
                             const Start& start, const Finish& finish) {
+  constexpr int kRows = kTileSums / (vectors > 1 ? vectors : 2);
+  constexpr int kHalf = kRows / 2;
   int64_t row = 0;
-  for (; row + kTileRows <= num_rows; row += kTileRows) {
-    MultiplyRows<kTileRows, vectors>(a, a_stride, b, b_stride, depth, c,
-                                     c_stride, row, column, start, finish);
+  for (; row + kRows <= num_rows; row += kRows) {
+    MultiplyRows<kRows, vectors>(a, a_stride, b, b_stride, depth, c, c_stride,
+                                 row, column, start, finish);
   }
-  for (; row + 2 <= num_rows; row += 2) {
-    MultiplyRows<2, vectors>(a, a_stride, b, b_stride, depth, c, c_stride, row,
-                             column, start, finish);
+  for (; row + kHalf <= num_rows; row += kHalf) {
+    MultiplyRows<kHalf, vectors>(a, a_stride, b, b_stride, depth, c, c_stride,
+                                 row, column, start, finish);
   }
-  if (row < num_rows) {
+  for (; row < num_rows; ++row) {
     MultiplyRows<1, vectors>(a, a_stride, b, b_stride, depth, c, c_stride, row,
                              column, start, finish);
   }
@@ -174,14 +179,17 @@ inline void Multiply(const float* a, int64_t a_stride, const float* b,
                      const Start& start, const Finish& finish) {
   constexpr int64_t kTileColumns = kTileVectors * kLanes;
   int64_t column = 0;
-  for (; column + kTileColumns <= width; column += kTileColumns) {
-    MultiplyColumns<kTileVectors>(a, a_stride, b, width, depth, c, width,
-                                  num_rows, column, start, finish);
-  }
-  for (; column < width; column += kLanes) {
-    MultiplyColumns<1>(a, a_stride, b, width, depth, c, width, num_rows, column,
-                       start, finish);
-  }
+  const auto columns = [&](auto vectors) {
+    MultiplyColumns<decltype(vectors)::value>(a, a_stride, b, width, depth, c,
+                                              width, num_rows, column, start,
+                                              finish);
+    column += decltype(vectors)::value * kLanes;
+  };
+  while (column + kTileColumns <= width) columns(Number<kTileVectors>());
+  const int64_t left = (width - column) / kLanes;
+  if (kTileVectors > 3 && left == 3) columns(Number<3>());
+  if (kTileVectors > 2 && left == 2) columns(Number<2>());
+  if (left == 1) columns(Number<1>());
 }
 
 #include "ops/core/kernels/pairs_impl.h"

@@ -25,14 +25,14 @@ inline Vector Exp(Vector x) {
   return (Vector)((Integers)p + exponent);
 }
 
-inline float Largest(const float* values, int64_t n) {
-  Vector best = Load(values);
-  for (int64_t i = kLanes; i < n; i += kLanes) {
-    const Vector next = Load(values + i);
-    best = next > best ? next : best;
-  }
+inline Vector Larger(Vector a, Vector b) { return a > b ? a : b; }
+
+inline float LargestLane(Vector vector) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)vector);
+#endif
   float lanes[kLanes];
-  Store(best, lanes);
+  Store(vector, lanes);
   float largest = lanes[0];
   for (int64_t i = 1; i < kLanes; ++i) {
     largest = lanes[i] > largest ? lanes[i] : largest;
@@ -40,19 +40,27 @@ inline float Largest(const float* values, int64_t n) {
   return largest;
 }
 
-// Turns n logits, a multiple of kLanes, into weights that add up to 1.
-inline void Softmax(float* values, int64_t n) {
-  const Vector largest = Broadcast(Largest(values, n));
-  Vector sum = {};
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const Vector weight = Exp(Load(values + i) - largest);
-    Store(weight, values + i);
-    sum += weight;
+// Turns rows of n logits, a multiple of kLanes, into weights; scales[row] times
+// them add up to 1. In passes, so that the rows do not wait for one another.
+inline void Softmax(float* values, int64_t n, int64_t num_rows, float* scales) {
+  for (int64_t row = 0; row < num_rows; ++row) {
+    Vector largest = Load(values + row * n);
+    for (int64_t i = kLanes; i < n; i += kLanes) {
+      largest = Larger(largest, Load(values + row * n + i));
+    }
+    scales[row] = LargestLane(largest);
   }
-  const float scale = 1.0f / Sum(sum);
-  for (int64_t i = 0; i < n; i += kLanes) {
-    Store(Load(values + i) * scale, values + i);
+  for (int64_t row = 0; row < num_rows; ++row) {
+    const Vector largest = Broadcast(scales[row]);
+    Vector sum = {};
+    for (int64_t i = 0; i < n; i += kLanes) {
+      const Vector weight = Exp(Load(values + row * n + i) - largest);
+      Store(weight, values + row * n + i);
+      sum += weight;
+    }
+    scales[row] = Sum(sum);
   }
+  for (int64_t row = 0; row < num_rows; ++row) scales[row] = 1 / scales[row];
 }
 
 inline Vector PRelu(Vector x, const float* slope) {
@@ -125,20 +133,13 @@ void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
   const float* const first_slope =
       model.layers.empty() ? model.last_slope : model.layers[0].slope;
 
+  float scales[kPairBlock] = {};
+
   for (int64_t begin = 0; begin < items.n; begin += kPairBlock) {
     const int64_t left = items.n - begin;
     const int64_t rows = left < kPairBlock ? left : kPairBlock;
     const float* const hidden = ToFloats(
         items.type, items.hidden, begin * width, rows * width, hidden_room);
-    const auto start = [&](int64_t row, int64_t column) {
-      const Vector own = Load(hidden + row * width + column);
-      return model.user_hidden == nullptr
-                 ? own
-                 : own + Load(model.user_hidden + column);
-    };
-    const auto finish = [&](Vector x, int64_t column) {
-      return PRelu(x, first_slope + column);
-    };
     if (model.query_width > 0) {
       const float* const query =
           ToFloats(items.type, items.query, begin * model.query_width,
@@ -146,17 +147,21 @@ void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
       Multiply(
           query, model.query_width, model.keys, model.query_width, weights,
           model.padded_length, rows,
-          [&](int64_t, int64_t column) {
-            return Load(model.key_bias + column);
-          },
-          [](Vector x, int64_t) { return x; });
-      for (int64_t row = 0; row < rows; ++row) {
-        Softmax(weights + row * model.padded_length, model.padded_length);
-      }
+          [&](int64_t column) { return Load(model.key_bias + column); },
+          [](Vector x, int64_t, int64_t) { return x; });
+      Softmax(weights, model.padded_length, rows, scales);
     }
-    Multiply(weights, model.padded_length, model.values,
-             model.query_width > 0 ? model.length : 0, first, width, rows,
-             start, finish);
+    Multiply(
+        weights, model.padded_length, model.values,
+        model.query_width > 0 ? model.length : 0, first, width, rows,
+        [](int64_t) { return Vector{}; },
+        [&](Vector x, int64_t row, int64_t column) {
+          x = x * Broadcast(scales[row]) + Load(hidden + row * width + column);
+          if (model.user_hidden != nullptr) {
+            x += Load(model.user_hidden + column);
+          }
+          return PRelu(x, first_slope + column);
+        });
 
     float* from = first;
     float* to = second;
@@ -168,8 +173,10 @@ void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
                                      : model.last_slope;
       Multiply(
           from, inputs, layer.kernel, inputs, to, layer.outputs, rows,
-          [&](int64_t, int64_t column) { return Load(layer.bias + column); },
-          [&](Vector x, int64_t column) { return PRelu(x, slope + column); });
+          [&](int64_t column) { return Load(layer.bias + column); },
+          [&](Vector x, int64_t, int64_t column) {
+            return PRelu(x, slope + column);
+          });
       float* const swapped = from;
       from = to;
       to = swapped;
