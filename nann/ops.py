@@ -153,6 +153,41 @@ class PairUser(NamedTuple):
   hidden: tf.Tensor
 
 
+def pair_user(
+  embedding: tf.Tensor,
+  first: tf.Tensor,
+  first_bias: tf.Tensor,
+  slope: tf.Tensor,
+  second: tf.Tensor,
+  second_bias: tf.Tensor,
+  values_kernel: tf.Tensor,
+  mask_padding: bool,
+) -> PairUser:
+  """Calls `Nann>PairUser`: lays histories out for `pair_score`.
+
+  Args:
+    embedding: [B, L, H] float32, all zero where a position is padding.
+    first: [A, H] float32.
+    first_bias: [A] float32.
+    slope: [A] float32, of the PReLU between the layers.
+    second: [Q + 1, A] float32; the last row gives the key bias.
+    second_bias: [Q + 1] float32.
+    values_kernel: [H, W] float32, W a multiple of 16.
+    mask_padding: Padding gets a very low key bias, or is cut off.
+  """
+  keys, key_bias, values = library().nann_pair_user(
+    embedding=embedding,
+    first=first,
+    first_bias=first_bias,
+    slope=slope,
+    second=second,
+    second_bias=second_bias,
+    values_kernel=values_kernel,
+    mask_padding=mask_padding,
+  )
+  return PairUser(keys, key_bias, values, hidden=key_bias[:, :0])
+
+
 def pair_score(
   query: tf.Tensor,
   hidden: tf.Tensor,

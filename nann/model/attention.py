@@ -11,7 +11,6 @@ Source: NANN (arXiv 2202.10226), section 4; widths and scale of its code.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -20,6 +19,7 @@ from nann.model import embeddings, layers
 from nann.model.layers import Dense, PairMlp, Phase, PReLU
 from nann.model.scorer import (
   History,
+  HistoryNetwork,
   Items,
   ScorerSpec,
   ScoringParts,
@@ -57,10 +57,6 @@ class FoldedUserState(NamedTuple):
   keys: tf.Tensor
   key_bias: tf.Tensor
   values: tf.Tensor
-
-
-# (history or None, history_embedding [B, L, H]) -> the user's state.
-UserPart = Callable[[History | None, tf.Tensor], FoldedUserState]
 
 
 class ItemState(NamedTuple):
@@ -108,9 +104,10 @@ class AttentionScorer(embeddings.EmbeddingScorer):
 
   def parts(self) -> ScoringParts:
     mlp = self.mlp.folded()
+    history = self._history_network(mlp)
     return ScoringParts(
       item_state=lambda items, embedding: self._item_state(mlp, embedding),
-      user_state=self._folded_user_state(mlp),
+      user_state=lambda _, embedding: _folded_user_state(history, embedding),
       score=lambda user, items: _score(
         mlp,
         tf.matmul(items.query, user.keys) + user.key_bias[:, None],
@@ -122,6 +119,7 @@ class AttentionScorer(embeddings.EmbeddingScorer):
         mlp,
         user=lambda state: (state.keys, state.key_bias, state.values, None),
         items=lambda state: (state.query, state.hidden),
+        history=history,
       ),
     )
 
@@ -148,40 +146,44 @@ class AttentionScorer(embeddings.EmbeddingScorer):
       key_bias += _mask(valid)
     return UserState(keys, key_bias, values=mlp.user_part(history_embedding))
 
-  def _folded_user_state(self, mlp: PairMlp) -> UserPart:
-    """Returns the same function in two products, without padding at the end."""
+  def _history_network(self, mlp: PairMlp) -> HistoryNetwork:
+    """Returns the user's side, its linear layers one after another as one."""
     assert self.key_1.bias is not None
-    values_kernel = mlp.user_part(tf.eye(self.width))
-    first = tf.concat([self.key_1.kernel, values_kernel], axis=1)
-    first_bias = tf.identity(self.key_1.bias)
     # `_keys` is affine: its values at 0 and at the unit vectors say all.
     points = tf.concat([tf.zeros([1, _HIDDEN]), tf.eye(_HIDDEN)], axis=0)
     keys, key_bias = self._keys(points)
     both = tf.concat([keys, key_bias[:, None]], axis=1)  # [129, 129]
-    second_bias, second = both[0], tf.transpose(both[1:] - both[0])
+    return HistoryNetwork(
+      first=tf.convert_to_tensor(self.key_1.kernel),
+      first_bias=tf.convert_to_tensor(self.key_1.bias),
+      slope=tf.convert_to_tensor(self.key_prelu.slope),
+      second=both[1:] - both[0],
+      second_bias=both[0],
+      values=mlp.user_part(tf.eye(self.width)),
+      mask_padding=self.mask_padding,
+    )
 
-    def user_state(
-      history: History | None, embedding: tf.Tensor
-    ) -> FoldedUserState:
-      if history is not None:
-        valid = tf.cast(history.item_ids > 0, tf.float32)
-      else:
-        valid = embeddings.valid_positions(embedding)
-      if self.mask_padding:
-        length = embeddings.longest(valid)
-        embedding, valid = embedding[:, :length], valid[:, :length]
-      shape = tf.shape(valid)
-      x = tf.matmul(tf.reshape(embedding, [-1, self.width]), first)
-      x = tf.reshape(x, [shape[0], shape[1], 2 * _HIDDEN])
-      hidden = self.key_prelu(x[..., :_HIDDEN] + first_bias)
-      both = tf.matmul(second, hidden, transpose_b=True)  # [B, 129, L]
-      both += second_bias[:, None]
-      key_bias = both[:, -1]
-      if self.mask_padding:
-        key_bias += _mask(valid)
-      return FoldedUserState(both[:, :-1], key_bias, x[..., _HIDDEN:])
 
-    return user_state
+def _folded_user_state(
+  network: HistoryNetwork, embedding: tf.Tensor
+) -> FoldedUserState:
+  """Returns the state in two products, without padding at the end."""
+  valid = embeddings.valid_positions(embedding)
+  if network.mask_padding:
+    length = embeddings.longest(valid)
+    embedding, valid = embedding[:, :length], valid[:, :length]
+  kernel = tf.concat([network.first, network.values], axis=1)
+  x = layers.linear(embedding, kernel)
+  hidden = x[..., :_HIDDEN] + network.first_bias
+  hidden = PReLU(network.slope)(hidden)
+  both = tf.matmul(
+    network.second, hidden, transpose_a=True, transpose_b=True
+  )  # [B, 129, L]
+  both += network.second_bias[:, None]
+  key_bias = both[:, -1]
+  if network.mask_padding:
+    key_bias += _mask(valid)
+  return FoldedUserState(both[:, :-1], key_bias, x[..., _HIDDEN:])
 
 
 def _mask(valid: tf.Tensor) -> tf.Tensor:

@@ -31,6 +31,29 @@ class Items(NamedTuple):
 History = Items
 
 
+class HistoryNetwork(NamedTuple):
+  """A user part of a form that can run as one op: attention over a history.
+
+    hidden   = prelu(history_embedding first + first_bias, slope)
+    keys     = hidden second + second_bias; the last column is the key bias
+    values   = history_embedding values
+
+  Attributes:
+    first: [H, A]; first_bias, slope: [A].
+    second: [A, Q + 1]; second_bias: [Q + 1].
+    values: [H, W].
+    mask_padding: Padding gets a very low key bias.
+  """
+
+  first: tf.Tensor
+  first_bias: tf.Tensor
+  slope: tf.Tensor
+  second: tf.Tensor
+  second_bias: tf.Tensor
+  values: tf.Tensor
+  mask_padding: bool
+
+
 class PairNetwork(NamedTuple):
   """A pair part of a form that can run as one op: attention, then an MLP.
 
@@ -43,6 +66,8 @@ class PairNetwork(NamedTuple):
       None for all three: no attention), hidden [B, W] (or None).
     items: item_state -> query [..., Q] (or None), hidden [..., W].
     slopes, kernels, biases, out: The weights.
+    history: What gives keys, key_bias and values, where it has the form of a
+      `HistoryNetwork` (and hidden is None).
   """
 
   user: Callable[[Any], tuple[tf.Tensor | None, ...]]
@@ -51,6 +76,7 @@ class PairNetwork(NamedTuple):
   kernels: Sequence[tf.Tensor]
   biases: Sequence[tf.Tensor]
   out: tf.Tensor
+  history: HistoryNetwork | None = None
 
 
 class ScoringParts(NamedTuple):
@@ -73,6 +99,7 @@ def mlp_network(
   mlp: PairMlp,
   user: Callable[[Any], tuple[tf.Tensor | None, ...]],
   items: Callable[[Any], tuple[tf.Tensor | None, tf.Tensor]],
+  history: HistoryNetwork | None = None,
 ) -> PairNetwork:
   """Returns the network whose MLP is a folded `PairMlp`."""
   return PairNetwork(
@@ -82,6 +109,7 @@ def mlp_network(
     kernels=[block.dense.kernel for block in mlp.blocks[1:]],
     biases=[block.dense.bias for block in mlp.blocks[1:]],
     out=mlp.out.kernel[:, 0],
+    history=history,
   )
 
 

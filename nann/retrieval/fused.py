@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from nann import ops
-from nann.model.scorer import Items, PairNetwork, ScoringParts
+from nann.model.scorer import HistoryNetwork, Items, PairNetwork, ScoringParts
 
 _LANES = 16
 _MASKED_LOGIT = -1e9
@@ -31,6 +31,8 @@ def fuse(parts: ScoringParts) -> ScoringParts:
   network = _with_constants(parts.network)
 
   def user_state(history: Items | None, embedding: tf.Tensor) -> ops.PairUser:
+    if network.history is not None:
+      return _pair_user_of(network.history, embedding)
     return _pair_user(network, parts.user_state(history, embedding))
 
   def score(user: ops.PairUser, item_state: Any) -> tf.Tensor:
@@ -62,7 +64,36 @@ def _with_constants(network: PairNetwork) -> PairNetwork:
       kernels=constants(network.kernels),
       biases=constants(network.biases),
       out=constants([network.out])[0],
+      history=None if network.history is None else _laid_out(network.history),
     )
+
+
+def _laid_out(history: HistoryNetwork) -> HistoryNetwork:
+  """Returns constants, both kernels with a row for each output."""
+  return history._replace(
+    first=tf.transpose(history.first),
+    first_bias=tf.identity(history.first_bias),
+    slope=tf.identity(history.slope),
+    second=tf.transpose(history.second),
+    second_bias=tf.identity(history.second_bias),
+    values=tf.identity(history.values),
+  )
+
+
+def _pair_user_of(
+  network: HistoryNetwork, embedding: tf.Tensor
+) -> ops.PairUser:
+  """Lays histories out in one op; `network` is that of `_laid_out`."""
+  return ops.pair_user(
+    embedding,
+    network.first,
+    network.first_bias,
+    network.slope,
+    network.second,
+    network.second_bias,
+    network.values,
+    network.mask_padding,
+  )
 
 
 def _pair_user(network: PairNetwork, state: Any) -> ops.PairUser:

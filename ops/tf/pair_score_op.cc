@@ -3,13 +3,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "ops/core/pair_scorer.h"
 #include "ops/core/span.h"
+#include "ops/tf/float_memory.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -82,22 +81,6 @@ absl::Status Wrong(const std::string& name, const Tensor& got,
 }
 
 bool IsWide(int64_t width) { return width % kPairLanes == 0; }
-
-struct Freed {
-  void operator()(float* memory) const { std::free(memory); }
-};
-
-// Working memory of a thread, kept for its next call.
-float* Scratch(int64_t size) {
-  thread_local std::unique_ptr<float, Freed> memory;
-  thread_local int64_t capacity = 0;
-  if (capacity < size) {
-    const size_t bytes = (size * sizeof(float) + 63) / 64 * 64;
-    memory.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
-    capacity = size;
-  }
-  return memory.get();
-}
 
 class PairScoreOp : public OpKernel {
  public:
@@ -249,7 +232,8 @@ class PairScoreOp : public OpKernel {
       const PairItems items = {
           type, queries + begin * model.query_width * item_bytes,
           hiddens + begin * model.width * item_bytes, end - begin};
-      ScorePairs(model, items, Scratch(PairScratchSize(model)), scores + begin);
+      ScorePairs(model, items, FloatMemory(PairScratchSize(model)),
+                 scores + begin);
     };
     const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
     if (num_items < 2 * kShardItems || workers.num_threads < 2) {

@@ -10,8 +10,11 @@
 
 namespace nann {
 
+struct PairHistory;
 struct PairItems;
+struct PairKeys;
 struct PairModel;
+struct PairUserModel;
 
 // Rows that go through a pair scorer together.
 constexpr int64_t kPairBlock = 24;
@@ -38,6 +41,10 @@ struct Kernels {
   // See ops/core/pair_scorer.h.
   void (*score_pairs)(const PairModel& model, const PairItems& items,
                       float* scratch, float* scores);
+
+  // See ops/core/pair_user.h; without what the mask adds.
+  void (*make_pair_keys)(const PairUserModel& model, const PairHistory& history,
+                         float* scratch, const PairKeys& result);
 };
 
 // The kernels of the best instruction set of this processor, or of the one that

@@ -11,6 +11,7 @@
 
 #include "ops/core/kernels/kernels.h"
 #include "ops/core/pair_scorer.h"
+#include "ops/core/pair_user.h"
 
 namespace nann {
 namespace NANN_KERNELS_NAMESPACE {
@@ -192,6 +193,7 @@ inline void Multiply(const float* a, int64_t a_stride, const float* b,
   if (left == 1) columns(Number<1>());
 }
 
+#include "ops/core/kernels/pair_user_impl.h"
 #include "ops/core/kernels/pairs_impl.h"
 
 }  // namespace
@@ -200,6 +202,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     NANN_KERNELS_NAME, ScoreRows<L2>, ScoreRows<InnerProduct>,
     ScoreCodesL2,      ScoreCodesIp,  ScorePairs,
+    MakePairKeys,
 };
 
 }  // namespace NANN_KERNELS_NAMESPACE
