@@ -97,11 +97,14 @@ def folder_written_whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   temporary = pathlib.Path(
     tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
   )
+  replaced = temporary.with_name(f"{temporary.name}-old")
   try:
     yield temporary
     temporary.chmod(0o755)
+    # Never half there, even for those who look in the meantime.
     if folder.exists():
-      shutil.rmtree(folder)
+      os.replace(folder, replaced)
     os.replace(temporary, folder)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)

@@ -97,6 +97,27 @@ class OutputPaths:
 
 
 @dataclasses.dataclass(frozen=True)
+class GivenPaths(OutputPaths):
+  """A run whose folders lie where the user says, instead of under the root."""
+
+  model_folder: pathlib.Path
+  embeddings_folder: pathlib.Path
+  index_folder: pathlib.Path
+
+  @property
+  def model(self) -> pathlib.Path:
+    return self.model_folder
+
+  @property
+  def embeddings(self) -> pathlib.Path:
+    return self.embeddings_folder
+
+  @property
+  def index(self) -> pathlib.Path:
+    return self.index_folder
+
+
+@dataclasses.dataclass(frozen=True)
 class ExportPaths:
   """Files of an exported model."""
 
@@ -123,6 +144,11 @@ class ExportPaths:
     return self.versions / str(number)
 
   @property
+  def converted_model(self) -> pathlib.Path:
+    """The scorer alone."""
+    return self.root / "converted_model"
+
+  @property
   def lock(self) -> pathlib.Path:
     return self.root / ".lock"
 
@@ -132,6 +158,9 @@ SAVED_MODEL = "saved_model.pb"
 ASSETS = "assets"
 EXPORT_FACTS = "assets.extra/nann.json"
 WARMUP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
+# Of the scorer alone.
+FROZEN_GRAPH = "frozen_graph.pb"
+FROZEN_META = "0.meta"
 MANIFEST = "manifest.json"
 ITEM_PROFILES = "item_profiles.npy"
 SCORER_DESCRIPTION = "scorer.json"
@@ -149,9 +178,3 @@ def neighbor_values(level: int) -> str:
 
 def neighbor_row_splits(level: int) -> str:
   return f"neighbors_level_{level}_row_splits.npy"
-
-
-# What the documented delivery commands read and write.
-CONVERTED_MODEL = "converted_model"
-FROZEN_GRAPH = "frozen_graph.pb"
-FROZEN_META = "0.meta"

@@ -6,12 +6,14 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from nann import files, paths
+from nann import console, files, paths
 from nann.delivery import (
   arrays,
   exec_graph,
+  mock_requests,
   publishing,
   saved_model,
   serving_functions,
@@ -47,31 +49,74 @@ def write(
   known_assets: Sequence[pathlib.Path],
 ) -> None:
   """Writes exec.pb, the SavedModel that is made from it, and their arrays."""
-  assets = staged.files.assets
-  arrays.write(assets, exported.arrays, known_assets)
-  files.save_json(assets / saved_model.ASSETS_LIST, arrays.checksums(assets))
-  exec_graph.write(exported, staged.files)
-  write_saved_model(staged.files, staged.saved_model)
+  written = staged.files
+  write_graph(exported, written, known_assets)
+  write_saved_model(written.exec_graph, written.exec_meta, staged.saved_model)
+
+
+def write_graph(
+  exported: exec_graph.ExecGraph,
+  target: paths.ExportPaths,
+  known_assets: Sequence[pathlib.Path],
+) -> None:
+  """Writes exec.pb, exec.meta.pb and their arrays."""
+  arrays.write(target.assets, exported.arrays, known_assets)
+  files.save_json(
+    target.assets / saved_model.ASSETS_LIST, arrays.checksums(target.assets)
+  )
+  exec_graph.write(exported, target)
 
 
 def write_saved_model(
-  exported: paths.ExportPaths, folder: pathlib.Path
+  graph_file: pathlib.Path, meta_file: pathlib.Path, folder: pathlib.Path
 ) -> None:
-  """Makes a SavedModel of exec.pb, exec.meta.pb and assets/.
+  """Makes a SavedModel.
 
   Args:
-    exported: What is read.
+    graph_file: exec.pb, with assets/ beside it.
+    meta_file: exec.meta.pb.
     folder: The folder of the version.
+
+  Raises:
+    FileNotFoundError: A file is missing.
+    ValueError: The graph is not one of ours.
   """
+  graph_def = exec_graph.read_graph(graph_file)
+  meta = exec_graph.read_meta(meta_file)
+  exec_graph.check_names(graph_def, meta)
+  exec_graph.load_ops(graph_def)
   assets = folder / paths.ASSETS
   assets.mkdir(parents=True, exist_ok=True)
-  for path in sorted(exported.assets.iterdir()):
-    arrays.link(path, assets / path.name)
-  saved_model.write(
-    exec_graph.read_graph(exported.exec_graph),
-    exec_graph.read_meta(exported.exec_meta),
-    folder / paths.SAVED_MODEL,
-  )
+  for name in [*exec_graph.assets_of(graph_def), saved_model.ASSETS_LIST]:
+    source = graph_file.parent / paths.ASSETS / name
+    if not source.exists():
+      raise FileNotFoundError(f"{source} is missing; run --job-type export")
+    arrays.link(source, assets / name)
+  saved_model.write(graph_def, meta, folder / paths.SAVED_MODEL)
+
+
+def convert(
+  graph_file: pathlib.Path, meta_file: pathlib.Path, folder: pathlib.Path
+) -> None:
+  """Makes a SavedModel of exec.pb in a folder, whole or not at all.
+
+  Its warm-up requests are made up: no user is known here.
+  """
+  is_there = folder.exists()
+  with files.folder_written_whole(folder) as temporary:
+    write_saved_model(graph_file, meta_file, temporary)
+    rng = np.random.default_rng(0)
+    signatures = exec_graph.read_meta(meta_file).signature_def
+    (temporary / paths.WARMUP_REQUESTS).parent.mkdir()
+    warmup.write(
+      temporary / paths.WARMUP_REQUESTS,
+      [
+        (name, mock_requests.inputs(signatures[name], rng))
+        for name in sorted(signatures)
+      ],
+    )
+  replaced = " in place of the one that was there" if is_there else ""
+  console.say(f"{graph_file} -> {folder}{replaced}")
 
 
 def write_extras(

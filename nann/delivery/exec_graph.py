@@ -14,14 +14,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
+from google.protobuf.message import DecodeError
 
-from nann import paths
+from nann import ops, paths
 from nann.delivery import arrays as array_files
 from nann.delivery.signature import Input, Signature
 
 ASSETS_INPUT = "assets_dir"
 DEFAULT_ASSETS = "assets"
 _METHOD = tf.saved_model.PREDICT_METHOD_NAME
+# Ends the name of the node that holds the name of a file.
+_FILE = "/file"
+# Begins the names of our ops.
+_OURS = "Nann>"
 # Larger constants become files.
 _MOST_BYTES = 1 << 17
 
@@ -91,6 +96,53 @@ def load(
   return graph
 
 
+def load_ops(graph_def: tf.compat.v1.GraphDef) -> None:
+  """Loads our ops if a graph has any; a graph of stock ops needs none."""
+  nodes = [*graph_def.node]
+  for function in graph_def.library.function:
+    nodes += function.node_def
+  if any(node.op.startswith(_OURS) for node in nodes):
+    ops.library()
+
+
+def reads_arrays(graph_def: tf.compat.v1.GraphDef) -> bool:
+  """Returns whether a graph is one of ours, with a folder of arrays."""
+  return any(node.name == ASSETS_INPUT for node in graph_def.node)
+
+
+def assets_of(graph_def: tf.compat.v1.GraphDef) -> list[str]:
+  """Returns the names of the files that a graph reads, in order.
+
+  Raises:
+    ValueError: It is not one of ours.
+  """
+  if not reads_arrays(graph_def):
+    raise ValueError(
+      f"the graph has no input {ASSETS_INPUT}; take exec.pb, as build_opt_graph"
+      " or --job-type export has written it"
+    )
+  found = {
+    node.attr["value"].tensor.string_val[0].decode()
+    for node in graph_def.node
+    if node.name.endswith(_FILE)
+  }
+  return sorted(found)
+
+
+def check_names(
+  graph_def: tf.compat.v1.GraphDef, meta: tf.compat.v1.MetaGraphDef
+) -> None:
+  """Raises ValueError if signatures name what a graph does not have."""
+  names = {node.name for node in graph_def.node}
+  for name, signature in meta.signature_def.items():
+    for info in [*signature.inputs.values(), *signature.outputs.values()]:
+      if info.name.split(":")[0] not in names:
+        raise ValueError(
+          f"signature {name} names {info.name}, which the graph does not have;"
+          " take graph and meta file of one export"
+        )
+
+
 def _traced(
   signatures: Sequence[Signature],
 ) -> tuple[Any, dict[str, list[str]]]:
@@ -158,8 +210,8 @@ class _Arrays:
     file = array_files.file_name(name, value)
     self.found[file] = value
     self.nodes += [
-      _constant_node(f"{name}/file", file),
-      _join_node(f"{name}/path", ASSETS_INPUT, f"{name}/file"),
+      _constant_node(f"{name}{_FILE}", file),
+      _join_node(f"{name}/path", ASSETS_INPUT, f"{name}{_FILE}"),
     ]
     mapped = tf.compat.v1.NodeDef(name=node.name, op="Nann>MappedTensor")
     mapped.input.append(f"{name}/path")
@@ -261,15 +313,20 @@ def write(exported: ExecGraph, files: paths.ExportPaths) -> None:
 
 def read_graph(path: pathlib.Path) -> tf.compat.v1.GraphDef:
   """Reads exec.pb."""
-  return tf.compat.v1.GraphDef.FromString(_bytes_of(path))
+  return _read(path, tf.compat.v1.GraphDef)
 
 
 def read_meta(path: pathlib.Path) -> tf.compat.v1.MetaGraphDef:
   """Reads exec.meta.pb."""
-  return tf.compat.v1.MetaGraphDef.FromString(_bytes_of(path))
+  return _read(path, tf.compat.v1.MetaGraphDef)
 
 
-def _bytes_of(path: pathlib.Path) -> bytes:
+def _read(path: pathlib.Path, kind: Any) -> Any:
   if not path.exists():
     raise FileNotFoundError(f"{path} is missing; run --job-type export")
-  return path.read_bytes()
+  try:
+    return kind.FromString(path.read_bytes())
+  except DecodeError as error:
+    raise ValueError(
+      f"{path} is damaged or no {kind.__name__}; run --job-type export again"
+    ) from error

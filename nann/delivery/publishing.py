@@ -63,11 +63,18 @@ def publish(staged: Staging, target: paths.ExportPaths) -> pathlib.Path:
   version = target.version(staged.version)
   os.rename(staged.saved_model, version)
   _write_through_one(target.versions)
+  publish_graph(staged, target)
+  return version
+
+
+def publish_graph(staged: Staging, target: paths.ExportPaths) -> None:
+  """Makes exec.pb and what belongs to it visible."""
+  _write_through(staged.files.root)
   target.assets.mkdir(exist_ok=True)
+  kept = {path.name for path in staged.files.assets.iterdir()}
   # The arrays first: a graph finds its own at any time.
   for path in sorted(staged.files.assets.iterdir()):
     os.replace(path, target.assets / path.name)
-  kept = {path.name for path in (version / paths.ASSETS).iterdir()}
   for path in sorted(staged.files.root.iterdir()):
     if path.is_file():
       os.replace(path, target.root / path.name)
@@ -75,7 +82,6 @@ def publish(staged: Staging, target: paths.ExportPaths) -> pathlib.Path:
     if path.name not in kept:
       path.unlink()
   _write_through_one(target.root)
-  return version
 
 
 def known_assets(target: paths.ExportPaths) -> list[pathlib.Path]:

@@ -9,6 +9,7 @@ import pathlib
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework import convert_to_constants
 
 from nann import console, files, model_store, paths
@@ -140,7 +141,7 @@ def _last_part(name: str) -> str:
 
 
 def _info(tensor: tf.Tensor) -> tf.compat.v1.TensorInfo:
-  return tf.compat.v1.TensorInfo(
+  return meta_graph_pb2.TensorInfo(
     name=tensor.name,
     dtype=tensor.dtype.as_datatype_enum,
     tensor_shape=tensor.shape.as_proto(),

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from nann import ops
 from nann.delivery.raw_ids import RawIds, RowNames
-from nann.delivery.requests import RequestReader
+from nann.delivery.request_reader import RequestReader
 from nann.delivery.signature import Input, Signature
 from nann.retrieval import answering, scan, tensors
 from nann.retrieval.result import PaperPolicy
@@ -37,6 +37,8 @@ class Serving:
     max_length: L, items of a history that count.
     history_width: H, width of the embedding of an item of a history.
     k: Answers of a query that does not say how many.
+    knows_items: Whether ids and categories are those of a catalogue; else the
+      only signature is `serving_default`.
   """
 
   retriever: Retriever
@@ -48,6 +50,7 @@ class Serving:
   max_length: int
   history_width: int
   k: int
+  knows_items: bool = True
 
   @property
   def reads_embeddings_only(self) -> bool:
@@ -82,16 +85,22 @@ def signatures(serving: Serving) -> list[Signature]:
     "excluded_items": nothing(items),
   }
   functions = _Functions(serving)
-  found = [
-    Signature(RETRIEVE, {**history, **options}, functions.retrieve),
-    Signature(
-      SCORE, {**history, "item_ids": Input(items, _ANY)}, functions.score
-    ),
-  ]
+  found = (
+    []
+    if not serving.knows_items
+    else [
+      Signature(RETRIEVE, {**history, **options}, functions.retrieve),
+      Signature(
+        SCORE, {**history, "item_ids": Input(items, _ANY)}, functions.score
+      ),
+    ]
+  )
   if serving.reads_embeddings_only:
     inputs = {
-      "comm_seq": Input(tf.float16, _ANY),
-      "level_topn": Input(tf.int32, (None,)),
+      "comm_seq": Input(
+        tf.float16, (None, serving.max_length * serving.history_width)
+      ),
+      "level_topn": Input(tf.int32, (serving.paper.num_steps + 1,)),
     }
     found.append(Signature(DEFAULT, inputs, functions.by_embeddings))
   return found

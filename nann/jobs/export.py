@@ -1,5 +1,9 @@
-"""Job export: model, embeddings, index and search settings -> export/."""
+"""Job export: model, embeddings, index and search settings -> export/.
 
+`build_graph` is the part of it that the command build_opt_graph.py runs.
+"""
+
+import dataclasses
 import pathlib
 import shutil
 import time
@@ -11,7 +15,14 @@ import nann
 from nann import config, console, files, machine, model_store, paths
 from nann.data_provider import dataset
 from nann.data_provider.catalogue import Catalogue
-from nann.delivery import delivery, proof, publishing, raw_ids, verify
+from nann.delivery import (
+  delivery,
+  proof,
+  publishing,
+  raw_ids,
+  scorer_graph,
+  verify,
+)
 from nann.delivery.serving_functions import Serving
 from nann.jobs import artefacts
 
@@ -21,7 +32,7 @@ def run(settings: config.Config) -> None:
   begin = time.monotonic()
   output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
   data = dataset.load(pathlib.Path(settings.paths.dataset_dir))
-  serving = _serving(settings, output, data)
+  serving = make_serving(settings, output, data)
   target = output.export
   with publishing.staging(target, settings.export.export_version) as staged:
     exported = delivery.build(serving)
@@ -35,15 +46,97 @@ def run(settings: config.Config) -> None:
     scratch = staged.files.root / "cases.npz"
     verify.in_fresh_process(cases, staged.files, staged.saved_model, scratch)
     version = publishing.publish(staged, target)
+  _write_scorer(serving, target)
   _summarize(version, serving, list(exported.meta.signature_def))
   console.say(f"exported in {time.monotonic() - begin:.1f} s")
 
 
-def _serving(
+def build_graph(
+  settings: config.Config,
+  output: paths.OutputPaths,
+  target: paths.ExportPaths,
+) -> None:
+  """Writes exec.pb, exec.meta.pb and their arrays; publishes no version.
+
+  Without a data set the user's own ids and the items' categories are not known:
+  then the graph answers `serving_default` only, with item ids.
+
+  Args:
+    settings: Of the search, and where the data set is.
+    output: Model, embeddings and index. In place of a folder with a checkpoint,
+      model may be converted_model/ in one.
+    target: Where to write.
+
+  Raises:
+    FileNotFoundError: A file is missing.
+    ValueError: One is damaged or does not fit the others.
+  """
+  folder = output.model
+  if (folder / paths.FROZEN_GRAPH).exists():
+    folder = folder.parent
+  output = paths.GivenPaths(
+    output.root, folder, output.embeddings, output.index
+  )
+  model = model_store.load(folder)
+  data = _data_of(model, pathlib.Path(settings.paths.dataset_dir))
+  if data is None and not model.scorer.reads_embeddings_only:
+    raise ValueError(
+      f"scorer {model.name} reads ids beside embeddings, which needs the data"
+      " set that it was trained on; give it as --dataset-dir"
+    )
+  known = data or _unknown_data(model, settings.data.max_length)
+  serving = dataclasses.replace(
+    make_serving(settings, output, known), knows_items=data is not None
+  )
+  target.root.mkdir(parents=True, exist_ok=True)
+  with publishing.staging(target, 0) as staged:
+    exported = delivery.build(serving)
+    delivery.write_graph(
+      exported, staged.files, publishing.known_assets(target)
+    )
+    publishing.publish_graph(staged, target)
+  names = ", ".join(sorted(exported.meta.signature_def))
+  console.say(f"{target.exec_graph}: signatures {names}")
+
+
+def _data_of(
+  model: model_store.StoredModel, folder: pathlib.Path
+) -> dataset.PreparedData | None:
+  """Returns the data set of a model; None where none is."""
+  if not paths.DatasetPaths(folder).meta.exists():
+    console.warn(
+      f"{folder} holds no data set: the graph answers serving_default only,"
+      " with item ids; --dataset-dir for your own ids"
+    )
+    return None
+  data = dataset.load(folder)
+  if data.catalogue.num_items != model.spec.num_items:
+    raise ValueError(
+      f"{folder} has {data.catalogue.num_items:,} items, the model"
+      f" {model.spec.num_items:,}; give the data set that it was trained on as"
+      " --dataset-dir"
+    )
+  return data
+
+
+def _unknown_data(
+  model: model_store.StoredModel, max_length: int
+) -> dataset.PreparedData:
+  """Returns what stands for a data set: item ids, and no categories."""
+  nothing = np.zeros(model.spec.num_items, np.int64)
+  return dataset.PreparedData(
+    pathlib.Path(),
+    {"max_length": max_length},
+    Catalogue(nothing, nothing.astype(np.float64)),
+  )
+
+
+def make_serving(
   settings: config.Config,
   output: paths.OutputPaths,
   data: dataset.PreparedData,
 ) -> Serving:
+  """Loads what an export is made of."""
   tuned = artefacts.load_tuned(settings.search, output)
   retriever = artefacts.load_retriever(
     output,
@@ -97,6 +190,13 @@ def _to_raw(data: dataset.PreparedData) -> proof.ToRaw:
     return np.where(item_ids > 0, known, known.dtype.type())
 
   return to_raw
+
+
+def _write_scorer(serving: Serving, target: paths.ExportPaths) -> None:
+  """Writes the scorer alone, where it can stand alone."""
+  if serving.reads_embeddings_only:
+    frozen = scorer_graph.build(serving.retriever.scorer)
+    scorer_graph.write(target.converted_model, frozen)
 
 
 def _copy_checkpoint(model: pathlib.Path, folder: pathlib.Path) -> None:
