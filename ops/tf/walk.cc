@@ -41,7 +41,8 @@ Walk::Walk(OpKernelContext* context, const ScorerFunction& scorer,
       options_(RunOptions(context, scorer.is_simple)),
       pool_(pool),
       done_(std::move(done)),
-      allocator_(context->get_allocator({})) {}
+      allocator_(context->get_allocator({})),
+      limit_(CurrentCallLimit()) {}
 
 absl::Status Walk::AllocateOutputs() {
   const tensorflow::TensorShape answers({call_.num_queries, call_.k});
@@ -153,6 +154,7 @@ absl::Status Walk::CheckGoesOn() const {
   if (manager != nullptr && manager->IsCancelled()) {
     return absl::CancelledError("the search was cancelled");
   }
+  if (limit_ != nullptr) TF_RETURN_IF_ERROR(limit_->Check());
   // Whatever it is, it is not the failure that is told.
   if (has_failed_) return absl::AbortedError("another query has failed");
   return absl::OkStatus();

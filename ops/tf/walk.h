@@ -11,6 +11,7 @@
 
 #include "ops/core/beam_search.h"
 #include "ops/core/scratch_pool.h"
+#include "ops/tf/call_limit.h"
 #include "ops/tf/gather.h"
 #include "ops/tf/scorer_function.h"
 #include "ops/tf/search_call.h"
@@ -94,6 +95,7 @@ class Walk : public std::enable_shared_from_this<Walk> {
   ScratchPool<Scratch>* const pool_;
   tensorflow::AsyncOpKernel::DoneCallback done_;
   tensorflow::Allocator* const allocator_;
+  const CallLimit* const limit_;
   tensorflow::Tensor* rows_ = nullptr;
   tensorflow::Tensor* scores_ = nullptr;
   tensorflow::Tensor* num_scored_ = nullptr;
