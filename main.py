@@ -21,6 +21,7 @@ JOBS = {
   "test": "recall of the graph search -> metrics/test.json",
   "test_all": "recall of exact scoring -> metrics/test_all.json",
   "export": "model, index and search settings -> export/, proven and published",
+  "serve": "export/ -> answers over gRPC and REST",
   "demo": "all of the above on synthetic data -> report.html",
 }
 
@@ -51,6 +52,7 @@ _GROUP_TITLES = {
   "search": "SEARCH",
   "evaluation": "EVALUATION",
   "export": "EXPORT",
+  "serve": "SERVING",
   "run": "RUN",
 }
 

@@ -10,6 +10,7 @@ import typing
 from typing import Any
 
 from nann.delivery_settings import ExportSettings
+from nann.serving_settings import ServeSettings
 from nann.setting_groups import (
   DataSettings,
   EvaluationSettings,
@@ -33,6 +34,7 @@ __all__ = [
   "RunSettings",
   "ScorerSettings",
   "SearchSettings",
+  "ServeSettings",
   "TrainSettings",
   "config_from_values",
   "setting_groups",
@@ -53,6 +55,7 @@ class Config:
     default_factory=EvaluationSettings
   )
   export: ExportSettings = dataclasses.field(default_factory=ExportSettings)
+  serve: ServeSettings = dataclasses.field(default_factory=ServeSettings)
   run: RunSettings = dataclasses.field(default_factory=RunSettings)
 
   def __post_init__(self) -> None:
