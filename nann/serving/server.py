@@ -52,6 +52,7 @@ class Server:
       load: Makes a model of a folder.
     """
     self._settings = settings
+    self._credentials = _credentials(settings)
     self.log = AccessLog(settings.log_json, settings.access_log)
     self.versions = Versions(base_path, settings.labels(), self.log.tell, load)
     running = settings.concurrency or num_cores()
@@ -119,11 +120,10 @@ class Server:
 
   def _listen(self) -> None:
     address = f"{self._settings.host}:{self._settings.port}"
-    credentials = self._credentials()
-    if credentials is None:
+    if self._credentials is None:
       self.port = self._grpc.add_insecure_port(address)
     else:
-      self.port = self._grpc.add_secure_port(address, credentials)
+      self.port = self._grpc.add_secure_port(address, self._credentials)
     if self._settings.rest_port >= 0:
       self._rest = _RestServer(
         self.predictor, self._metrics, self._settings, self._num_threads
@@ -156,16 +156,6 @@ class Server:
     self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
     return server
 
-  def _credentials(self) -> grpc.ServerCredentials | None:
-    settings = self._settings
-    if not settings.tls_cert:
-      return None
-    pair = (_read(settings.tls_key), _read(settings.tls_cert))
-    roots = _read(settings.tls_client_ca) if settings.tls_client_ca else None
-    return grpc.ssl_server_credentials(
-      [pair], roots, require_client_auth=roots is not None
-    )
-
   def _set_health(self, status: int) -> None:
     for name in (*_HEALTH_NAMES, self._settings.model_name):
       self._health.set(name, status)
@@ -186,6 +176,17 @@ class Server:
     stopped.wait()
     self.versions.close()
     self.log.tell("shut down")
+
+
+def _credentials(settings: ServeSettings) -> grpc.ServerCredentials | None:
+  """Reads the certificates. Raises FileNotFoundError."""
+  if not settings.tls_cert:
+    return None
+  pair = (_read(settings.tls_key), _read(settings.tls_cert))
+  roots = _read(settings.tls_client_ca) if settings.tls_client_ca else None
+  return grpc.ssl_server_credentials(
+    [pair], roots, require_client_auth=roots is not None
+  )
 
 
 def _read(path: str) -> bytes:

@@ -125,9 +125,9 @@ def test_version_may_be_named(running: Running) -> None:
     ),
     (
       "",
-      {"comm_seq": np.zeros((1, 11), np.float16), "level_topn": [5]},
+      {"comm_seq": np.zeros((1, 3199), np.float16), "level_topn": [5]},
       Code.INVALID_ARGUMENT,
-      "'comm_seq' has shape [1, 11], wanted [?, 12]",
+      "'comm_seq' has shape [1, 3199], wanted [?, 3200]",
     ),
     (
       "retrieve",
@@ -156,7 +156,7 @@ def test_version_may_be_named(running: Running) -> None:
     (
       "retrieve",
       # Found out by the graph.
-      {"history_item_ids": HISTORY, "k": np.int32(51)},
+      {"history_item_ids": HISTORY, "k": np.int32(301)},
       Code.INVALID_ARGUMENT,
       "input must have at least k columns",
     ),

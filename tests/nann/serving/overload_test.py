@@ -95,7 +95,7 @@ def test_overload_is_refused_at_once(held: Running, gate: Gate) -> None:
     assert response.status_code == 429
     assert gate.num_runs == 2
   for future in accepted:
-    assert values(future.result(TIMEOUT_S), "num_scored").tolist() == [50]
+    assert values(future.result(TIMEOUT_S), "num_scored").tolist() == [300]
   assert gate.num_runs == 5
   held.prediction.Predict(REQUEST, timeout=TIMEOUT_S)
 
@@ -207,6 +207,6 @@ def test_shutdown_lets_requests_end_and_takes_no_more(
       assert running.rest.get("/healthz").status_code == 503
       assert stopping.is_alive()
     for future in accepted:
-      assert values(future.result(TIMEOUT_S), "num_scored").tolist() == [50]
+      assert values(future.result(TIMEOUT_S), "num_scored").tolist() == [300]
     stopping.join()
   assert running.server.versions.current is None

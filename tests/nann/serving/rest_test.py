@@ -27,7 +27,7 @@ def test_columns_are_answered_in_columns(running: Running) -> None:
   two = [small_export.expected(x, 7, k=3) for x in (9, 3)]
   assert outputs["item_ids"] == [x.item_ids for x in two]
   assert outputs["scores"] == [x.scores for x in two]
-  assert outputs["num_scored"] == [50, 50]
+  assert outputs["num_scored"] == [300, 300]
 
 
 def test_rows_are_answered_in_rows(running: Running) -> None:
@@ -36,7 +36,7 @@ def test_rows_are_answered_in_rows(running: Running) -> None:
   found = response.json()["predictions"]
   two = [small_export.expected(x, 7, k=2) for x in (9, 3)]
   assert [row["item_ids"] for row in found] == [x.item_ids for x in two]
-  assert [row["num_scored"] for row in found] == [50, 50]
+  assert [row["num_scored"] for row in found] == [300, 300]
 
 
 def test_single_input_and_output_need_no_names(running: Running) -> None:
@@ -54,7 +54,7 @@ def test_documented_request_is_answered(running: Running) -> None:
 
 
 def test_unknown_items_score_minus_infinity(running: Running) -> None:
-  inputs = {"history_item_ids": [[9]], "item_ids": [[9, 99]]}
+  inputs = {"history_item_ids": [[9]], "item_ids": [[9, 999]]}
   response = post(running, signature_name="score", inputs=inputs)
   # As TensorFlow Serving writes it.
   assert response.json() == {"outputs": [[7.0, float("-inf")]]}
@@ -189,7 +189,7 @@ def test_metrics_count_what_happened(running: Running) -> None:
   assert grown(f'nann_requests_total{{code="OK",{labels}}}') == 1
   assert grown(f'nann_requests_total{{code="INVALID_ARGUMENT",{labels}}}') == 1
   assert grown(f"nann_request_seconds_count{{{labels}}}") == 1
-  assert grown('nann_num_scored_sum{signature="retrieve"}') == 100
+  assert grown('nann_num_scored_sum{signature="retrieve"}') == 600
   assert after["nann_model_version"] == 7
   assert after["nann_queue_depth"] == 0
 

@@ -17,7 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from nann import files, ops
 from nann.serving import model as serving_model
 
-NUM_ITEMS, WIDTH, DEFAULT_K = 50, 12, 5
+NUM_ITEMS, WIDTH, DEFAULT_K = 300, 3200, 5
 # Stands in the graph until `publish` puts the version there.
 _VERSION = 123456.0
 
