@@ -14,7 +14,9 @@ def run(settings: config.Config) -> None:
   base_path = (
     pathlib.Path(given)
     if given
-    else paths.OutputPaths(pathlib.Path(settings.paths.output_root)).export.versions
+    else paths.OutputPaths(
+      pathlib.Path(settings.paths.output_root)
+    ).export.versions
   )
   server = Server(base_path, settings.serve)
   is_over = threading.Event()

@@ -14,11 +14,10 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.saved_model import loader_impl
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from nann import ops
+from nann import ops, paths
 from nann.serving import errors, signature, tensors
 from nann.serving.call_limit import CallLimit
 
-WARM_UP = "assets.extra/tf_serving_warmup_requests"
 DEFAULT_SIGNATURE = "serving_default"
 _SERVE = "serve"
 _PREDICT = "tensorflow/serving/predict"
@@ -40,8 +39,8 @@ class Model:
     """
     self.version = version
     self._folder = folder
-    if not (folder / "saved_model.pb").is_file():
-      raise ValueError(f"{folder}/saved_model.pb is missing")
+    if not (folder / paths.SAVED_MODEL).is_file():
+      raise ValueError(f"{folder / paths.SAVED_MODEL} is missing")
     ops.library()
     options = config_pb2.ConfigProto(
       intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
@@ -145,14 +144,16 @@ class Model:
     return number
 
   def _warm_up_requests(self) -> Iterator[predict_pb2.PredictRequest]:
-    path = self._folder / WARM_UP
+    path = self._folder / paths.WARMUP_REQUESTS
     if not path.exists():
       return
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
       try:
         log = prediction_log_pb2.PredictionLog.FromString(record)
       except Exception as error:
-        raise ValueError(f"{WARM_UP} holds a damaged record") from error
+        raise ValueError(
+          f"{paths.WARMUP_REQUESTS} holds a damaged record"
+        ) from error
       if log.HasField("predict_log"):
         yield log.predict_log.request
 

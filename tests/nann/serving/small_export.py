@@ -14,8 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from nann import files, ops
-from nann.serving import model as serving_model
+from nann import files, ops, paths
 
 NUM_ITEMS, WIDTH, DEFAULT_K = 300, 3200, 5
 # Stands in the graph until `publish` puts the version there.
@@ -187,7 +186,7 @@ def write_warm_up(folder: pathlib.Path, item_ids: np.ndarray) -> None:
   request.CopyFrom(predict_pb2.PredictRequest())
   request.model_spec.signature_name = "retrieve"
   request.inputs["history_item_ids"].CopyFrom(tf.make_tensor_proto(item_ids))
-  path = folder / serving_model.WARM_UP
+  path = folder / paths.WARMUP_REQUESTS
   path.parent.mkdir(exist_ok=True)
   with tf.io.TFRecordWriter(str(path)) as writer:
     writer.write(log.SerializeToString())
