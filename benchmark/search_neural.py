@@ -29,6 +29,7 @@ import harness
 import numpy as np
 import tensorflow as tf
 import trained_run
+from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.framework import convert_to_constants
 
 from nann import ops
@@ -147,13 +148,17 @@ def callable_of(concrete: Any) -> Request:
   graph = tf.Graph()
   with graph.as_default():
     tf.import_graph_def(frozen.graph.as_graph_def(), name="")
-  options = tf.compat.v1.ConfigProto(
+  threads = tf.compat.v1.ConfigProto(
     intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
   )
-  session = tf.compat.v1.Session(graph=graph, config=options)
-  return session.make_callable(  # type: ignore[no-any-return]
-    [output.name for output in frozen.outputs],
-    [tensor.name for tensor in frozen.inputs],
+  session = tf.compat.v1.Session(graph=graph, config=threads)
+  # What `make_callable` gives builds a feed in Python at each call.
+  options = config_pb2.CallableOptions(
+    fetch=[output.name for output in frozen.outputs],
+    feed=[tensor.name for tensor in frozen.inputs],
+  )
+  return session._make_callable_from_options(  # type: ignore[no-any-return]
+    options
   )
 
 

@@ -104,7 +104,6 @@ def beam_search(
   """
   is_paper = limits is None
   concrete = _scorer_function(score, user_state, item_state)
-  num_queries = tf.shape(expand)[0]
   nothing = tf.constant([], tf.int32)
   found = library().nann_beam_search(
     values=[values for values, _ in levels],
@@ -113,7 +112,7 @@ def beam_search(
     expand=expand,
     only_score=only_score,
     allowed=tf.zeros([0, 0], tf.uint8) if allowed is None else allowed,
-    denied=tf.zeros([num_queries, 0], tf.int32) if denied is None else denied,
+    denied=expand[:, :0] if denied is None else denied,
     widths=widths if is_paper else nothing,
     hops=hops if is_paper else nothing,
     limits=tf.constant([], tf.int64) if is_paper else limits,

@@ -250,15 +250,15 @@ class Retriever:
       return self.found_by_levels(user_state, policy, k, allowed, denied)
     # The newest come first: they are scored if the limit cuts some off.
     expand = _look_up(self._entry_table, histories)[:, ::-1]
-    only_score = tf.tile(entries[None], [tf.shape(histories)[0], 1])
     if exclude_history or (is_filtered is None and _any(allowed, denied)):
+      only_score = tf.tile(entries[None], [tf.shape(histories)[0], 1])
       return self._walk(
         user_state, expand, only_score, policy, k, allowed, denied
       )
     knows_answer = tf.reduce_all(expand < 0, axis=1, keepdims=True)
     if is_filtered is not None:
       knows_answer &= ~is_filtered
-    only_score = tf.where(knows_answer, -1, only_score)
+    only_score = tf.where(knows_answer, -1, entries[None])
     found = self._walk(
       user_state, expand, only_score, policy, k, allowed, denied
     )
