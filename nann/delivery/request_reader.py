@@ -74,7 +74,11 @@ class RequestReader:
         lambda: categories,
       )
     num_unknown = tf.reduce_sum(tf.cast(is_unknown, tf.int32), axis=1)
-    return Histories(packed, categories, num_unknown)
+    # Not every scorer can read a history of no position at all.
+    missing = [[0, 0], [0, tf.maximum(1 - tf.shape(ids)[1], 0)]]
+    return Histories(
+      tf.pad(packed, missing), tf.pad(categories, missing), num_unknown
+    )
 
   def _given(
     self, ids: tf.Tensor, order: tf.Tensor, catalogue: tf.Tensor

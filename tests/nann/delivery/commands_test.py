@@ -191,6 +191,7 @@ def test_with_the_data_set_the_graph_is_that_of_job_export(
   exported_first: pathlib.Path, original: pathlib.Path
 ) -> None:
   histories = dataset.load(original / "data").held_out("test").histories[:3]
+  ops.library()
   of_job = paths.ExportPaths(exported_first / "of_job")
   saved, signatures = verify.open_saved_model(of_job.version(1))
   wanted = verify.answers_of(saved, signatures)
