@@ -28,6 +28,8 @@ constexpr char kServe[] = "serve";
 // The input of exec.pb that says where its arrays are.
 constexpr char kAssetsInput[] = "assets_dir";
 constexpr char kAssets[] = "assets";
+// The operation that reads the arrays of a graph of stock ops.
+constexpr char kReadArrays[] = "read_arrays";
 // A signature that TensorFlow makes for its own use.
 constexpr char kInitSignature[] = "__saved_model_init_op";
 
@@ -46,6 +48,12 @@ void SetAssetsFolder(const std::string& folder, GraphDef* graph) {
     value.scalar<tensorflow::tstring>()() = folder;
     value.AsProtoField((*node.mutable_attr())["value"].mutable_tensor());
   }
+}
+
+bool HasNode(const GraphDef& graph, const std::string& name) {
+  return std::any_of(
+      graph.node().begin(), graph.node().end(),
+      [&name](const NodeDef& node) { return node.name() == name; });
 }
 
 std::string FolderOf(const std::string& file) {
@@ -106,6 +114,9 @@ absl::Status ServedModel::FromGraph(const std::string& graph_file,
   SetAssetsFolder(absl::StrCat(FolderOf(graph_file), "/", kAssets), &graph);
   std::unique_ptr<Session> session(tensorflow::NewSession(options));
   TF_RETURN_IF_ERROR(session->Create(graph));
+  if (HasNode(graph, kReadArrays)) {
+    TF_RETURN_IF_ERROR(session->Run({}, {}, {kReadArrays}, nullptr));
+  }
   model->reset(new ServedModel(std::move(session)));
   return (*model)->AddSignatures(meta);
 }
