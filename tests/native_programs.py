@@ -14,12 +14,28 @@ import setup
 _BUILD = setup.ROOT / "build" / "programs"
 
 
-def program(name: str, sources: Sequence[str]) -> pathlib.Path:
+def objects_of_ops() -> list[str]:
+  """Returns the compiled sources of the op library, to be linked statically.
+
+  Skips the test where setup.py has left none.
+  """
+  sources = setup.extension("nann._nann_ops", "ops/tf").sources
+  names = [s.replace("/", "_").removesuffix(".cc") + ".o" for s in sources]
+  for folder in sorted((setup.ROOT / "build").glob("temp.*")):
+    if all((folder / name).exists() for name in names):
+      return [str(folder / name) for name in names]
+  pytest.skip("build/ has no objects; python setup.py build_ext --inplace")
+
+
+def program(
+  name: str, sources: Sequence[str], linked: Sequence[str] = ()
+) -> pathlib.Path:
   """Compiles what has changed, and links. Skips the test where it cannot.
 
   Args:
     name: Of the program.
     sources: From the root of the repository.
+    linked: Objects to link beside them.
   """
   folder = pathlib.Path(tf.sysconfig.get_lib())
   if not (folder / "libtensorflow_cc.so.2").exists():
@@ -41,7 +57,7 @@ def program(name: str, sources: Sequence[str]) -> pathlib.Path:
   # Several tests may want the same objects at the same time.
   with (_BUILD / "lock").open("w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    objects = []
+    objects = list(linked)
     for source in sources:
       target = _BUILD / (source.replace("/", "_").removesuffix(".cc") + ".o")
       command = [compiler, *flags, "-O1", "-Wall", "-Wextra", "-Werror", "-I."]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from nann import ops
-from tests.native_programs import program
+from tests.native_programs import objects_of_ops, program
 from tests.ops.tf import small_model
 
 SOURCES = [
@@ -44,19 +44,24 @@ def record(
   return path
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
-  """Runs the program."""
+def run(
+  *arguments: object, linked: Sequence[str] = ()
+) -> subprocess.CompletedProcess:
+  """Runs the program, by default without our ops in it."""
+  name = "answer_requests_linked" if linked else "answer_requests"
   return subprocess.run(
-    [program("answer_requests", SOURCES), *map(str, arguments)],
+    [program(name, SOURCES, linked), *map(str, arguments)],
     capture_output=True,
     text=True,
     check=False,
   )
 
 
-def answers(*arguments: object) -> list[dict[str, np.ndarray]]:
+def answers(
+  *arguments: object, linked: Sequence[str] = ()
+) -> list[dict[str, np.ndarray]]:
   """Runs the program; returns what it answers to each request."""
-  done = run(*arguments)
+  done = run(*arguments, linked=linked)
   assert done.returncode == 0, done.stderr
   found: list[dict[str, np.ndarray]] = []
   for line in done.stdout.splitlines():
@@ -103,6 +108,17 @@ def test_answers_are_those_of_python(
   for name in ("rows", "scores", "num_scored"):
     np.testing.assert_array_equal(found[0][name], wanted[name])
     np.testing.assert_array_equal(found[1][name], wanted[name][:1])
+
+
+def test_ops_may_be_linked_into_the_program(
+  saved: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  # As TensorFlow Serving's ModelServer has them.
+  requests = record(tmp_path / "requests", [("", queries(5))])
+  (found,) = answers(saved, requests, linked=objects_of_ops())
+  wanted = small_model.load_and_search(str(saved))
+  for name in ("rows", "scores", "num_scored"):
+    np.testing.assert_array_equal(found[name], wanted[name])
 
 
 @pytest.mark.parametrize(
