@@ -26,14 +26,21 @@ from nann.model.scorer import Items, Scorer
 _WARMUP_REQUESTS = 10
 
 
-def build(serving: serving_functions.Serving) -> exec_graph.ExecGraph:
-  """Traces all signatures of a model."""
+def build(
+  serving: serving_functions.Serving, export_ops: str = "nann"
+) -> exec_graph.ExecGraph:
+  """Traces all signatures of a model.
+
+  Args:
+    serving: The model; its retriever searches with the same ops.
+    export_ops: nann, or stock: TensorFlow's own.
+  """
   retriever = serving.retriever
   # Computed before the variables are replaced.
   names = serving.tensors()
   with variables.as_constants(retriever.scorer) as values:
     exported = exec_graph.build(
-      serving_functions.signatures(serving), names | values
+      serving_functions.signatures(serving), names | values, export_ops
     )
   signatures = exported.meta.signature_def
   if not serving.reads_embeddings_only:

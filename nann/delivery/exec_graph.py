@@ -7,7 +7,6 @@ files, which the graph maps into memory from the folder that its string input
 
 import dataclasses
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,18 +16,22 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from nann import ops, paths
-from nann.delivery import arrays as array_files
+from nann.delivery.array_nodes import (
+  ASSETS_INPUT,
+  MOST_CONSTANT_BYTES,
+  READ_ARRAYS,
+  MappedArrays,
+  VariableArrays,
+  constant,
+)
 from nann.delivery.signature import Input, Signature
 
-ASSETS_INPUT = "assets_dir"
-DEFAULT_ASSETS = "assets"
+_ARRAYS = {"nann": MappedArrays, "stock": VariableArrays}
 _METHOD = tf.saved_model.PREDICT_METHOD_NAME
 # Ends the name of the node that holds the name of a file.
 _FILE = "/file"
 # Begins the names of our ops.
 _OURS = "Nann>"
-# Larger constants become files.
-_MOST_BYTES = 1 << 17
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +50,16 @@ class ExecGraph:
 
 
 def build(
-  signatures: Sequence[Signature], names: Mapping[str, tf.Tensor]
+  signatures: Sequence[Signature],
+  names: Mapping[str, tf.Tensor],
+  export_ops: str = "nann",
 ) -> ExecGraph:
   """Traces signatures into one graph.
 
   Args:
     signatures: Functions that read no variable.
     names: Names for the arrays among what they capture.
+    export_ops: nann, or stock: arrays are read without our ops.
 
   Raises:
     ValueError: They read variables, or make large constants as they are traced.
@@ -61,7 +67,7 @@ def build(
   concrete, outputs = _traced(signatures)
   graph_def = concrete.graph.as_graph_def()
   nodes = {node.name: node for node in graph_def.node}
-  arrays = _Arrays(names)
+  arrays = _ARRAYS[export_ops](names)
   for value, placeholder in concrete.graph.captures:
     if value.dtype == tf.resource:
       raise ValueError(
@@ -69,12 +75,13 @@ def build(
         " among the attributes of the scorer, its modules and Keras layers"
       )
     arrays.fill(nodes[placeholder.op.name], value)
+  arrays.finish()
   _check_constants(graph_def)
   defaults = _make_optional(signatures, nodes)
   graph_def.node.extend(arrays.nodes)
   graph_def.node.extend(defaults)
   return ExecGraph(
-    graph_def, _meta(signatures, outputs, graph_def), arrays.found
+    graph_def, _meta(signatures, outputs, graph_def), arrays.files
   )
 
 
@@ -143,6 +150,31 @@ def check_names(
         )
 
 
+def open_session(
+  graph_def: tf.compat.v1.GraphDef,
+  assets: str | None,
+  config: tf.compat.v1.ConfigProto | None = None,
+) -> Any:
+  """Returns a session over exec.pb, ready to answer, its ops loaded.
+
+  Args:
+    graph_def: Of exec.pb.
+    assets: Folder of the arrays; None for a graph without any.
+    config: Of the session.
+  """
+  load_ops(graph_def)
+  graph = load(graph_def, assets)
+  session = tf.compat.v1.Session(graph=graph, config=config)
+  if has_variables(graph_def):
+    session.run(graph.get_operation_by_name(READ_ARRAYS))
+  return session
+
+
+def has_variables(graph_def: tf.compat.v1.GraphDef) -> bool:
+  """Returns whether READ_ARRAYS must be run first."""
+  return any(node.name == READ_ARRAYS for node in graph_def.node)
+
+
 def _traced(
   signatures: Sequence[Signature],
 ) -> tuple[Any, dict[str, list[str]]]:
@@ -182,61 +214,6 @@ def _output_name(signature: str, name: str) -> str:
   return f"{signature}_answers_{name}"
 
 
-class _Arrays:
-  """Turns placeholders of captured tensors into constants or mapped files."""
-
-  def __init__(self, names: Mapping[str, tf.Tensor]) -> None:
-    self._names = {id(tensor): name for name, tensor in names.items()}
-    self.found: dict[str, tf.Tensor] = {}
-    folder = tf.compat.v1.NodeDef(
-      name=ASSETS_INPUT, op="PlaceholderWithDefault"
-    )
-    folder.input.append(f"{ASSETS_INPUT}/default")
-    folder.attr["dtype"].type = tf.string.as_datatype_enum
-    folder.attr["shape"].shape.SetInParent()
-    self.nodes = [
-      folder,
-      _constant_node(f"{ASSETS_INPUT}/default", DEFAULT_ASSETS),
-    ]
-
-  def fill(self, node: tf.compat.v1.NodeDef, value: tf.Tensor) -> None:
-    """Says what a placeholder stands for."""
-    size_bytes = value.dtype.size * value.shape.num_elements()
-    if size_bytes <= _MOST_BYTES:
-      node.CopyFrom(_constant_node(node.name, value))
-      return
-    name = self._names.get(id(value), f"constant_{len(self.found)}")
-    name = re.sub("[^A-Za-z0-9_]", "_", name)
-    file = array_files.file_name(name, value)
-    self.found[file] = value
-    self.nodes += [
-      _constant_node(f"{name}{_FILE}", file),
-      _join_node(f"{name}/path", ASSETS_INPUT, f"{name}{_FILE}"),
-    ]
-    mapped = tf.compat.v1.NodeDef(name=node.name, op="Nann>MappedTensor")
-    mapped.input.append(f"{name}/path")
-    node.CopyFrom(mapped)
-    node.attr["dtype"].type = value.dtype.as_datatype_enum
-    node.attr["shape"].shape.CopyFrom(value.shape.as_proto())
-
-
-def _constant_node(name: str, value: Any) -> tf.compat.v1.NodeDef:
-  if isinstance(value, tf.Tensor):
-    value = value.numpy()
-  proto = tf.make_tensor_proto(value)
-  node = tf.compat.v1.NodeDef(name=name, op="Const")
-  node.attr["dtype"].type = proto.dtype
-  node.attr["value"].tensor.CopyFrom(proto)
-  return node
-
-
-def _join_node(name: str, folder: str, file: str) -> tf.compat.v1.NodeDef:
-  node = tf.compat.v1.NodeDef(name=name, op="StringJoin", input=[folder, file])
-  node.attr["N"].i = 2
-  node.attr["separator"].s = b"/"
-  return node
-
-
 def _make_optional(
   signatures: Sequence[Signature], nodes: Mapping[str, Any]
 ) -> list[tf.compat.v1.NodeDef]:
@@ -249,7 +226,7 @@ def _make_optional(
       if spec.default is not None:
         node.op = "PlaceholderWithDefault"
         node.input.append(f"{node.name}/default")
-        made.append(_constant_node(f"{node.name}/default", _default(spec)))
+        made.append(constant(f"{node.name}/default", _default(spec)))
   return made
 
 
@@ -264,7 +241,7 @@ def _check_constants(graph_def: tf.compat.v1.GraphDef) -> None:
   for body in bodies:
     for node in body:
       size_bytes = node.ByteSize()
-      if node.op == "Const" and size_bytes > 2 * _MOST_BYTES:
+      if node.op == "Const" and size_bytes > 2 * MOST_CONSTANT_BYTES:
         raise ValueError(
           f"{node.name} is a constant of {size_bytes:,} bytes that is made"
           " inside the scorer's functions; make it once, in __init__"

@@ -96,9 +96,10 @@ def _by_embeddings(
       tf.constant(history[None]),
       tf.constant(retriever.category_table[history[None]]),
     )
-    embedding = tf.cast(retriever.scorer.history_embedding(items), tf.float16)
+    embedding = retriever.scorer.history_embedding(items).numpy()
+    comm_seq = embedding.astype(np.float16)
     user_state = retriever.parts.user_state(
-      None, tf.cast(embedding, tf.float32)
+      None, tf.constant(comm_seq, tf.float32)
     )
     found = retriever.found_by_levels(
       user_state, tensors.policy_tensors(paper), k
@@ -106,7 +107,7 @@ def _by_embeddings(
     yield Case(
       "serving_default",
       {
-        "comm_seq": embedding.numpy().reshape(1, -1),
+        "comm_seq": comm_seq.reshape(1, -1),
         "level_topn": np.array([*widths[::-1], k], np.int32),
       },
       {"top_k": _to_ids(serving, found.rows.numpy(), to_raw)},

@@ -78,6 +78,11 @@ def publish_graph(staged: Staging, target: paths.ExportPaths) -> None:
   for path in sorted(staged.files.root.iterdir()):
     if path.is_file():
       os.replace(path, target.root / path.name)
+  converted = staged.files.converted_model
+  if converted.exists():
+    target.converted_model.mkdir(exist_ok=True)
+    for path in sorted(converted.iterdir()):
+      os.replace(path, target.converted_model / path.name)
   for path in target.assets.iterdir():
     if path.name not in kept:
       path.unlink()

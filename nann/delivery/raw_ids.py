@@ -43,18 +43,16 @@ class RowNames(Protocol):
     """Returns what is read, by name."""
 
 
-def raw_ids(name: str, ids: np.ndarray | None) -> RawIds:
+def raw_ids(name: str, ids: np.ndarray) -> RawIds:
   """Returns what finds the user's ids of 1, 2, ...
 
   Args:
     name: What they are ids of.
-    ids: [n] integers or text; None: there is nothing to find.
+    ids: [n] integers or text.
 
   Raises:
     ValueError: Two texts have the same fingerprint.
   """
-  if ids is None:
-    return IntegerIds(name, np.zeros(0, np.int64))
   if ids.dtype.kind in "iu":
     return IntegerIds(name, ids.astype(np.int64))
   return TextIds(name, _as_bytes(ids))

@@ -7,8 +7,10 @@ the model says where that is, so the folder can be moved and copied.
 import pathlib
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
-from nann.delivery.exec_graph import ASSETS_INPUT
+from nann.delivery import exec_graph
+from nann.delivery.array_nodes import ASSETS_INPUT, READ_ARRAYS
 
 # The file whose place the loader gives; the others lie beside it.
 ASSETS_LIST = "arrays.json"
@@ -31,20 +33,20 @@ def write(
   graph = tf.Graph()
   with graph.as_default():
     asset = tf.constant(ASSETS_LIST, name="asset")
-    # Said once, when the model is loaded.
-    folder = tf.raw_ops.VarHandleOp(
-      dtype=tf.string, shape=[], shared_name="nann_assets", name="assets"
-    )
-    told = tf.raw_ops.AssignVariableOp(
-      resource=folder,
-      value=tf.strings.regex_replace(asset, "/[^/]*$", ""),
-      name="init",
-    )
-    tf.compat.v1.add_to_collection(_MAIN_OP, told)
-    where = tf.raw_ops.ReadVariableOp(resource=folder, dtype=tf.string)
-    tf.graph_util.import_graph_def(
-      graph_def, input_map={f"{ASSETS_INPUT}:0": where}, name=""
-    )
+    given = tf.strings.regex_replace(asset, "/[^/]*$", "")
+    if exec_graph.has_variables(graph_def):
+      _import(graph_def, given)
+      ready = graph.get_operation_by_name(READ_ARRAYS)
+    else:
+      # Given only while the model is loaded, but wanted by every request.
+      folder = tf.raw_ops.VarHandleOp(
+        dtype=tf.string, shape=[], shared_name="nann_assets", name="assets"
+      )
+      ready = tf.raw_ops.AssignVariableOp(resource=folder, value=given)
+      _import(
+        graph_def, tf.raw_ops.ReadVariableOp(resource=folder, dtype=tf.string)
+      )
+    tf.compat.v1.add_to_collection(_MAIN_OP, ready)
     meta = tf.compat.v1.train.export_meta_graph(strip_default_attrs=True)
   meta.meta_info_def.tags.append(tf.saved_model.SERVING)
   for name, signature in signatures.signature_def.items():
@@ -54,9 +56,13 @@ def write(
   _write_proto(path, meta)
 
 
-def _write_proto(path: pathlib.Path, meta: tf.compat.v1.MetaGraphDef) -> None:
-  from tensorflow.core.protobuf import saved_model_pb2
+def _import(graph_def: tf.compat.v1.GraphDef, assets: tf.Tensor) -> None:
+  tf.graph_util.import_graph_def(
+    graph_def, input_map={f"{ASSETS_INPUT}:0": assets}, name=""
+  )
 
+
+def _write_proto(path: pathlib.Path, meta: tf.compat.v1.MetaGraphDef) -> None:
   saved = saved_model_pb2.SavedModel(
     saved_model_schema_version=_SCHEMA_VERSION, meta_graphs=[meta]
   )

@@ -5,17 +5,16 @@ names and types that clients see.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nann import ops
+from nann.delivery.planned_search import PlannedSearch
 from nann.delivery.raw_ids import RawIds, RowNames
 from nann.delivery.request_reader import RequestReader
 from nann.delivery.signature import Input, Signature
-from nann.retrieval import answering, scan, tensors
+from nann.retrieval import answering, tensors
 from nann.retrieval.result import PaperPolicy
 from nann.retrieval.retriever import Retriever
 
@@ -143,8 +142,9 @@ class _Functions:
     allowed, denied = self._reader.filters(
       allowed_items, excluded_items, tf.shape(history_item_ids)[0]
     )
-    found = _Search(
-      self._serving,
+    found = PlannedSearch(
+      self._retriever,
+      self._serving.plan,
       histories.item_ids,
       histories.category_ids,
       k,
@@ -213,101 +213,3 @@ class _Functions:
     spec = tf.TensorSpec([None], tf.float32)
     scores = tf.map_fn(of_user, (user_state, rows), fn_output_signature=spec)
     return {"scores": tf.where(rows >= 0, scores, -np.inf)}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Search:
-  """A traced request of `retrieve`, answered as the plan says.
-
-  Attributes:
-    serving: The model.
-    item_ids: [B, L] int64.
-    category_ids: [B, L] int64.
-    k: Scalar int32.
-    allowed: [B, (I + 7) / 8] uint8 bits, or [0, 0]: all.
-    denied: [B, X] int32 rows.
-  """
-
-  serving: Serving
-  item_ids: tf.Tensor
-  category_ids: tf.Tensor
-  k: tf.Tensor
-  allowed: tf.Tensor
-  denied: tf.Tensor
-
-  def answers(self) -> ops.Found:
-    """Walks or scans; see `answering.uses_scan`."""
-    plan = self.serving.plan
-    num_rows = len(self.serving.retriever.items)
-    if plan.mode == "graph":
-      return self._walk()
-    if plan.mode == "scan" or plan.cost.prefers_scan(num_rows):
-      if plan.exclude_history:
-        return self._scan_allowed()
-      return _either(self._is_filtered(), self._scan_allowed, self._scan_all)
-    bits = tf.raw_ops.PopulationCount(x=self.allowed)
-    number = tf.reduce_sum(tf.cast(bits, tf.int32), axis=1)
-    largest = int(plan.cost.largest_scan(num_rows) * num_rows)
-    # A batch is scanned or walked as a whole.
-    is_narrow = tf.reduce_all(number <= largest) & (tf.size(number) > 0)
-    return _either(
-      is_narrow,
-      self._scan_allowed,
-      lambda: _with_total(self._walk()),
-    )
-
-  def _is_filtered(self) -> tf.Tensor:
-    return tf.size(self.allowed) + tf.size(self.denied) > 0
-
-  def _walk(self) -> ops.Found:
-    retriever, plan = self.serving.retriever, self.serving.plan
-    return retriever.found(
-      self.item_ids,
-      tensors.policy_tensors(plan.policy),
-      self.k,
-      retriever.entries,
-      self.allowed,
-      plan.exclude_history,
-      self.denied,
-      self._is_filtered(),
-      self.category_ids,
-    )
-
-  def _scan_all(self) -> ops.Found:
-    retriever = self.serving.retriever
-    return scan.scan_all(
-      retriever.scores_of,
-      retriever.user_state_of(self.item_ids, self.category_ids),
-      len(retriever.items),
-      self.k,
-    )
-
-  def _scan_allowed(self) -> ops.Found:
-    retriever, denied = self.serving.retriever, self.denied
-    if self.serving.plan.exclude_history:
-      rows = retriever.rows_of(self.item_ids)
-      denied = tf.concat([denied, rows], axis=1)
-    return scan.scan_allowed(
-      retriever.scores_of,
-      retriever.user_state_of(self.item_ids, self.category_ids),
-      len(retriever.items),
-      self.k,
-      self.allowed,
-      denied,
-    )
-
-
-def _with_total(found: ops.Found) -> ops.Found:
-  """Returns num_scored in one column, as a scan has it."""
-  total = tf.reduce_sum(found.num_scored, axis=1, keepdims=True)
-  return found._replace(num_scored=total)
-
-
-def _either(
-  condition: tf.Tensor,
-  one: Callable[[], ops.Found],
-  other: Callable[[], ops.Found],
-) -> ops.Found:
-  return ops.Found(
-    *tf.cond(condition, lambda: tuple(one()), lambda: tuple(other()))
-  )

@@ -37,8 +37,7 @@ def run(graph_file: pathlib.Path, meta_file: pathlib.Path) -> None:
   if exec_graph.reads_arrays(graph_def):
     assets = str(graph_file.parent / paths.ASSETS)
   rng = np.random.default_rng(0)
-  graph = exec_graph.load(graph_def, assets)
-  with tf.compat.v1.Session(graph=graph) as session:
+  with exec_graph.open_session(graph_def, assets) as session:
     for name, signature in sorted(meta.signature_def.items()):
       requests = [
         mock_requests.inputs(signature, rng) for _ in range(_NUM_REQUESTS)

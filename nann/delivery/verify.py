@@ -87,7 +87,6 @@ def check(
   cases: Sequence[Case], exported: paths.ExportPaths, version: pathlib.Path
 ) -> None:
   """Raises ValueError if files or answers differ from what is expected."""
-  ops.library()
   for folder in (exported.assets, version / paths.ASSETS):
     check_assets(folder)
   signatures = exec_graph.read_meta(exported.exec_meta).signature_def
@@ -109,18 +108,24 @@ def check_assets(folder: pathlib.Path) -> None:
 def open_exec_graph(exported: paths.ExportPaths) -> Any:
   """Returns a session over exec.pb."""
   graph_def = exec_graph.read_graph(exported.exec_graph)
-  graph = exec_graph.load(graph_def, str(exported.assets))
-  return tf.compat.v1.Session(graph=graph)
+  return exec_graph.open_session(graph_def, str(exported.assets))
 
 
 def open_saved_model(version: pathlib.Path) -> tuple[Any, Any]:
   """Returns a session over a SavedModel, and its signatures."""
+  _load_ops(version / paths.SAVED_MODEL)
   session = tf.compat.v1.Session(graph=tf.Graph())
   with session.graph.as_default():
     meta = tf.compat.v1.saved_model.load(
       session, [tf.saved_model.SERVING], str(version)
     )
   return session, meta.signature_def
+
+
+def _load_ops(graph: pathlib.Path) -> None:
+  """Loads our ops, if a graph has any."""
+  if b"Nann>" in graph.read_bytes():
+    ops.library()
 
 
 def answers_of(session: Any, signatures: Any) -> Callable[[str], Answer]:

@@ -20,6 +20,7 @@ def load_retriever(
   with_index: bool,
   state_dtype: str = "float32",
   entries: np.ndarray | None = None,
+  search_ops: str = "nann",
 ) -> Retriever:
   """Makes the retriever of an output folder.
 
@@ -29,6 +30,7 @@ def load_retriever(
     with_index: Load the index too.
     state_dtype: How the state of the items is kept.
     entries: [M] int32 rows where walks begin beside the history.
+    search_ops: nann, or stock: TensorFlow's own.
 
   Raises:
     FileNotFoundError: An artefact is missing.
@@ -46,7 +48,13 @@ def load_retriever(
         )
   category_table = data.catalogue.category_table()
   return Retriever(
-    model.scorer, items, index, category_table, state_dtype, entries
+    model.scorer,
+    items,
+    index,
+    category_table,
+    state_dtype,
+    entries,
+    search_ops,
   )
 
 

@@ -35,18 +35,18 @@ def run(settings: config.Config) -> None:
   serving = make_serving(settings, output, data)
   target = output.export
   with publishing.staging(target, settings.export.export_version) as staged:
-    exported = delivery.build(serving)
+    exported = delivery.build(serving, settings.export.export_ops)
     delivery.write(exported, staged, publishing.known_assets(target))
     histories = _histories(data, settings.export.num_proof_users)
     cases = proof.cases(serving, histories, _to_raw(data))
     facts = _facts(settings, serving, output)
     delivery.write_extras(staged.saved_model, cases, facts)
     _copy_checkpoint(output.model, staged.files.root)
+    _write_scorer(serving, staged.files)
     console.say(f"{len(cases)} requests are compared in a fresh process")
     scratch = staged.files.root / "cases.npz"
     verify.in_fresh_process(cases, staged.files, staged.saved_model, scratch)
     version = publishing.publish(staged, target)
-  _write_scorer(serving, target)
   _summarize(version, serving, list(exported.meta.signature_def))
   console.say(f"exported in {time.monotonic() - begin:.1f} s")
 
@@ -90,7 +90,7 @@ def build_graph(
   )
   target.root.mkdir(parents=True, exist_ok=True)
   with publishing.staging(target, 0) as staged:
-    exported = delivery.build(serving)
+    exported = delivery.build(serving, settings.export.export_ops)
     delivery.write_graph(
       exported, staged.files, publishing.known_assets(target)
     )
@@ -144,6 +144,7 @@ def make_serving(
     with_index=True,
     state_dtype=settings.search.item_state_dtype,
     entries=None if tuned is None else tuned.entries,
+    search_ops=settings.export.export_ops,
   )
   assert retriever.index is not None
   start_level = retriever.index.hnsw.start_level
@@ -164,10 +165,13 @@ def _names(
 ) -> tuple[raw_ids.RawIds, raw_ids.RowNames, raw_ids.RawIds]:
   """Returns the user's own ids of items, back from rows, and of categories."""
   all_ids = np.arange(1, catalogue.num_items + 1)
+  categories = catalogue.raw_category_ids
+  if categories is None:
+    categories = np.arange(1, catalogue.num_categories + 1)
   return (
     raw_ids.raw_ids("item", catalogue.to_raw_item_ids(all_ids)),
     raw_ids.row_names(catalogue.to_raw_item_ids(item_ids)),
-    raw_ids.raw_ids("category", catalogue.raw_category_ids),
+    raw_ids.raw_ids("category", categories),
   )
 
 

@@ -13,21 +13,31 @@ from nann.retrieval import fused
 def parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
   """Returns the scorer's parts; the items' states are of type `dtype`."""
   whole = scorer.parts()
-  is_fused = fused.can_fuse(whole)
-  if is_fused:
-    whole = fused.fuse(whole)
+  if not fused.can_fuse(whole):
+    return stock_parts(scorer, dtype)
+  # The fused op reads every dtype as it is.
+  return _with_states_of(fused.fuse(whole), dtype)
+
+
+def stock_parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
+  """Returns the same without the fused op."""
+  whole = _with_states_of(scorer.parts(), dtype)
+
+  def score(user_state: Any, state: Any) -> tf.Tensor:
+    state = tf.nest.map_structure(_cast_to(tf.float32), state)
+    return whole.score(user_state, state)
+
+  return whole._replace(score=score)
+
+
+def _with_states_of(whole: ScoringParts, dtype: tf.DType) -> ScoringParts:
+  """Returns parts that keep the items' states in some dtype."""
 
   def item_state(items: Items | None, embedding: tf.Tensor) -> Any:
     state = whole.item_state(items, embedding)
     return tf.nest.map_structure(_cast_to(dtype), state)
 
-  def score(user_state: Any, state: Any) -> tf.Tensor:
-    # The fused op reads every dtype as it is.
-    if not is_fused:
-      state = tf.nest.map_structure(_cast_to(tf.float32), state)
-    return whole.score(user_state, state)
-
-  return whole._replace(item_state=item_state, score=score)
+  return whole._replace(item_state=item_state)
 
 
 def _cast_to(dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:

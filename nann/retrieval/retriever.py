@@ -15,21 +15,24 @@ import tensorflow as tf
 
 from nann import ops
 from nann.index.graph import Index
-from nann.model.layers import Phase
 from nann.model.scorer import History, Items, Scorer
-from nann.retrieval import beam_search, inference
-from nann.retrieval.items import NO_ROW, ItemArrays, entry_table
+from nann.retrieval import beam_search, inference, reference
+from nann.retrieval.items import ItemArrays
+from nann.retrieval.lookup import Lookup, rows_in
 from nann.retrieval.result import Policy, SearchResult
 from nann.retrieval.tensors import (
-  GraphTensors,
   PolicyTensors,
-  graph_tensors,
   policy_tensors,
 )
 
 _STATE_ROWS = 16384
 # The searches of a batch run in parallel, as many as there are processors.
 _BATCH_USERS = 64
+
+_SEARCH_OPS = {
+  "nann": (beam_search.beam_search, inference.parts),
+  "stock": (reference.beam_search, inference.stock_parts),
+}
 
 Progress = Callable[[int], None]
 
@@ -45,6 +48,7 @@ class Retriever:
     category_table: np.ndarray,
     state_dtype: str = "float32",
     entries: np.ndarray | None = None,
+    search_ops: str = "nann",
   ) -> None:
     """Computes the items' states.
 
@@ -56,6 +60,7 @@ class Retriever:
       state_dtype: float32, float16 or bfloat16: how the items' states are kept.
       entries: [M] int32 rows where walks of policy best_first begin beside the
         history; None: the medoids of the index.
+      search_ops: nann, or stock: without our ops, and slower.
 
     Raises:
       ValueError: The index was built for another number of items.
@@ -68,9 +73,10 @@ class Retriever:
     self.items = items
     self.index = index
     self.scorer = scorer
-    self.parts = inference.parts(scorer, tf.as_dtype(state_dtype))
+    self._beam_search, make_parts = _SEARCH_OPS[search_ops]
+    self.parts = make_parts(scorer, tf.as_dtype(state_dtype))
     self.category_table = np.asarray(category_table, np.int64)
-    self._categories = tf.constant(self.category_table)
+    self._lookup = Lookup(scorer, items, index, self.category_table)
     self._given_entries = entries
     self.item_state = self._compute_item_state()
     self._search_functions: dict[Any, Any] = {}
@@ -128,11 +134,11 @@ class Retriever:
 
   def categories_of(self, item_ids: tf.Tensor) -> tf.Tensor:
     """Returns int64 category ids of item ids of any shape."""
-    return tf.gather(self._categories, item_ids)
+    return tf.gather(self._lookup.categories, item_ids)
 
   def rows_of(self, item_ids: tf.Tensor) -> tf.Tensor:
     """Returns int32 rows of item ids of any shape, -1 where there is none."""
-    return _look_up(self._row_table, item_ids)
+    return rows_in(self._lookup.row_table, item_ids)
 
   @tf.function(reduce_retracing=True)
   def score_range(
@@ -249,7 +255,7 @@ class Retriever:
     if policy.limits is None:
       return self.found_by_levels(user_state, policy, k, allowed, denied)
     # The newest come first: they are scored if the limit cuts some off.
-    expand = _look_up(self._entry_table, histories)[:, ::-1]
+    expand = rows_in(self._lookup.entry_table, histories)[:, ::-1]
     if exclude_history or (is_filtered is None and _any(allowed, denied)):
       only_score = tf.tile(entries[None], [tf.shape(histories)[0], 1])
       return self._walk(
@@ -300,8 +306,8 @@ class Retriever:
     denied: tf.Tensor | None,
   ) -> ops.Found:
     is_paper = policy.limits is None
-    return beam_search.beam_search(
-      self._hnsw_tensors if is_paper else self._best_first_tensors,
+    return self._beam_search(
+      self._lookup.hnsw if is_paper else self._lookup.best_first,
       self.parts.score,
       user_state,
       self.item_state,
@@ -313,56 +319,13 @@ class Retriever:
       denied,
     )
 
-  @functools.cached_property
-  def _hnsw_tensors(self) -> GraphTensors:
-    assert self.index is not None
-    with tf.init_scope():
-      return graph_tensors(self.index.hnsw)
-
-  @functools.cached_property
-  def _best_first_tensors(self) -> GraphTensors:
-    assert self.index is not None
-    with tf.init_scope():
-      return graph_tensors(self.index.best_first)
-
-  @functools.cached_property
-  def _row_table(self) -> tf.Tensor:
-    with tf.init_scope():
-      return _with_end(self.items.row_table(len(self.category_table)))
-
-  @functools.cached_property
-  def _entry_table(self) -> tf.Tensor:
-    """Rows by item id; an item that is not in the graph: its nearest row."""
-    with tf.init_scope():
-      rows = self.items.row_table(len(self.category_table))
-      missing = np.flatnonzero((rows < 0) & (self.category_table > 0))
-      embeddings = self.scorer.item_embedding(
-        Items(tf.constant(missing), tf.constant(self.category_table[missing])),
-        Phase.INFERENCE,
-      )
-      return _with_end(
-        entry_table(rows, missing, embeddings.numpy(), self.items)
-      )
-
   def tensors(self) -> dict[str, tf.Tensor]:
     """Returns the large tensors that its functions read, by name."""
-    assert self.index is not None
-    found = {
-      "category_table": self._categories,
-      "row_table": self._row_table,
-      "entry_table": self._entry_table,
-      "answer_rows": self._answer_without_history[0],
-      "answer_scores": self._answer_without_history[1],
-    }
+    rows, scores = self._answer_without_history
+    found = {"answer_rows": rows, "answer_scores": scores}
     for place, state in enumerate(tf.nest.flatten(self.item_state)):
       found[f"item_state_{place}"] = state
-    for level, (values, row_splits) in enumerate(self._hnsw_tensors.levels):
-      found[f"neighbors_level_{level}_values"] = values
-      found[f"neighbors_level_{level}_row_splits"] = row_splits
-    if self.index.flat is not None:
-      values, row_splits = self._best_first_tensors.levels[0]
-      found["graph_values"], found["graph_row_splits"] = values, row_splits
-    return found
+    return found | self._lookup.tensors()
 
   def _first_without_history(
     self, k: tf.Tensor | int
@@ -406,15 +369,3 @@ class Retriever:
 
 def _any(*filters: tf.Tensor | None) -> bool:
   return any(tensor is not None for tensor in filters)
-
-
-def _look_up(table: tf.Tensor, item_ids: tf.Tensor) -> tf.Tensor:
-  """Returns int32 rows of item ids, -1 for those that the table lacks."""
-  return tf.gather(
-    table, tf.clip_by_value(item_ids, 0, int(table.shape[0]) - 1)
-  )
-
-
-def _with_end(table: np.ndarray) -> tf.Tensor:
-  """Returns a row table with an end for all ids beyond it. Id 0 has no row."""
-  return tf.constant(np.append(table, np.int32(NO_ROW)))

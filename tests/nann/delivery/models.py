@@ -13,6 +13,7 @@ from nann.delivery.serving_functions import Serving
 from nann.index import build
 from nann.index.graph import Index
 from nann.model import scorer as scorers
+from nann.model import two_tower
 from nann.model.layers import Phase
 from nann.model.scorer import Items, ScorerSpec
 from nann.retrieval import answering, cost_model
@@ -32,7 +33,9 @@ UNKNOWN = 7
 Answers = dict[str, np.ndarray]
 
 
-def retriever(name: str = "attention", dtype: str = "float32") -> Retriever:
+def retriever(
+  name: str = "attention", dtype: str = "float32", search_ops: str = "nann"
+) -> Retriever:
   """Makes a model whose rows are not in the order of the ids."""
   spec = ScorerSpec(NUM_ITEMS, NUM_CATEGORIES, emb_dim=EMB_DIM, seed=0)
   scorer = scorers.create(name, spec)
@@ -45,7 +48,9 @@ def retriever(name: str = "attention", dtype: str = "float32") -> Retriever:
     build.build_flat(embeddings, 4, 8, 4, 8, 1, 0).graph,
   )
   arrays = ItemArrays(item_ids, CATEGORIES[item_ids], embeddings)
-  return Retriever(scorer, arrays, index, CATEGORIES, dtype)
+  return Retriever(
+    scorer, arrays, index, CATEGORIES, dtype, search_ops=search_ops
+  )
 
 
 def serving(
@@ -57,7 +62,9 @@ def serving(
   **changes: Any,
 ) -> Serving:
   """Makes what an export is made of."""
-  found = retriever(name, changes.pop("dtype", "float32"))
+  found = retriever(
+    name, changes.pop("dtype", "float32"), changes.pop("search_ops", "nann")
+  )
   plan = answering.Plan(
     mode,
     PAPER if paper else BEST_FIRST,
@@ -72,21 +79,31 @@ def serving(
     plan,
     PAPER,
     MAX_LENGTH,
-    2 * EMB_DIM if found.scorer.reads_embeddings_only else 1,
+    2 * EMB_DIM,
     K,
   )
   return dataclasses.replace(made, **changes)
 
 
+class IdReader(two_tower.TwoTowerScorer):
+  """A scorer that says that it reads more than embeddings."""
+
+  reads_embeddings_only = False
+
+
 class Exported:
   """An exported model, opened in both of its forms."""
 
-  def __init__(self, folder: pathlib.Path, model: Serving) -> None:
+  def __init__(
+    self, folder: pathlib.Path, model: Serving, export_ops: str = "nann"
+  ) -> None:
     self.serving = model
     self.target = paths.ExportPaths(folder)
     with publishing.staging(self.target, 0) as staged:
       delivery.write(
-        delivery.build(model), staged, publishing.known_assets(self.target)
+        delivery.build(model, export_ops),
+        staged,
+        publishing.known_assets(self.target),
       )
       self.version = publishing.publish(staged, self.target)
     self._forms = self.opened()

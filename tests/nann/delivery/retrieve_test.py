@@ -64,6 +64,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
   "states of half the size": {"dtype": "float16"},
   "states in bfloat16": {"dtype": "bfloat16"},
   "policy paper": {"paper": True},
+  "stock ops": {"search_ops": "stock"},
+  "stock ops, policy paper": {"search_ops": "stock", "paper": True},
+  "stock ops, by cost": {"search_ops": "stock", "mode": "auto"},
+  "a scorer that reads ids": {"name": f"{models.__name__}:IdReader"},
   "a scan": {"mode": "scan"},
   "a scan without history": {"mode": "scan", "exclude_history": True},
   "a walk without history": {"exclude_history": True},
@@ -74,7 +78,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variant_answers_alike(variant: str, tmp_path: pathlib.Path) -> None:
-  model = Exported(tmp_path, models.serving(**VARIANTS[variant]))
+  settings = VARIANTS[variant]
+  export_ops = settings.get("search_ops", "nann")
+  model = Exported(tmp_path, models.serving(**settings), export_ops)
   users = np.concatenate([histories(4), np.zeros((1, 10), np.int64)])
   got = model.ask("retrieve", history_item_ids=to_raw(users))
   same(model, got, expected(model, users))
