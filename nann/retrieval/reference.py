@@ -167,11 +167,15 @@ def _width_of_step(
     num_steps: S.
   """
   widths = _positive("widths", tf.convert_to_tensor(widths))
-  widths = tf.cond(
-    tf.equal(tf.size(widths), tf.size(hops)),
-    lambda: tf.repeat(widths, hops),
-    lambda: tf.identity(widths),
-  )
+  number, num_levels = widths.shape[0], hops.shape[0]
+  if number is not None and number == num_levels:
+    widths = tf.repeat(widths, hops)
+  elif number is None or num_levels is None:
+    widths = tf.cond(
+      tf.equal(tf.size(widths), tf.size(hops)),
+      lambda: tf.repeat(widths, hops),
+      lambda: tf.identity(widths),
+    )
   check = tf.debugging.assert_equal(
     tf.size(widths),
     num_steps,

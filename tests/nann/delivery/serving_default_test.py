@@ -71,33 +71,48 @@ def test_history_of_zeros_gets_an_answer(exported: Exported) -> None:
 def test_zeros_are_padding(exported: Exported) -> None:
   users = histories(2)
   users[:, 6:] = 0
-  comm_seq = embedded(exported, users)
-  got, short = (
-    exported.ask("serving_default", comm_seq=seq, level_topn=LEVEL_TOPN)
-    for seq in (comm_seq, comm_seq[:, : 6 * 16])
+  # The same history with padding in its middle.
+  apart = users.copy()
+  apart[:, 3:6], apart[:, 7:] = 0, users[:, 3:6]
+  got, other = (
+    exported.ask(
+      "serving_default",
+      comm_seq=embedded(exported, some),
+      level_topn=LEVEL_TOPN,
+    )
+    for some in (users, apart)
   )
-  np.testing.assert_array_equal(got["top_k"], short["top_k"])
+  np.testing.assert_array_equal(got["top_k"], other["top_k"])
 
 
-def test_widths_for_another_number_of_steps_are_refused(
-  exported: Exported,
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("comm_seq", np.zeros((1, 161), np.float16)),
+    ("level_topn", LEVEL_TOPN[1:]),
+  ],
+)
+def test_inputs_of_another_shape_are_refused(
+  exported: Exported, name: str, value: np.ndarray
 ) -> None:
-  with pytest.raises(
-    tf.errors.InvalidArgumentError, match="widths has 3 entries, wanted"
-  ):
+  inputs = {
+    "comm_seq": np.zeros((1, 160), np.float16),
+    "level_topn": LEVEL_TOPN,
+    name: value,
+  }
+  with pytest.raises(ValueError, match="Cannot feed value of shape"):
+    exported.ask("serving_default", **inputs)
+
+
+@pytest.mark.parametrize("place", [0, 4])
+def test_width_of_zero_is_refused(exported: Exported, place: int) -> None:
+  widths = LEVEL_TOPN.copy()
+  widths[place] = 0
+  with pytest.raises(tf.errors.InvalidArgumentError, match="is 0, wanted"):
     exported.ask(
       "serving_default",
       comm_seq=np.zeros((1, 160), np.float16),
-      level_topn=LEVEL_TOPN[1:],
-    )
-
-
-def test_width_of_comm_seq_is_checked(exported: Exported) -> None:
-  with pytest.raises(tf.errors.InvalidArgumentError):
-    exported.ask(
-      "serving_default",
-      comm_seq=np.zeros((1, 161), np.float16),
-      level_topn=LEVEL_TOPN,
+      level_topn=widths,
     )
 
 
