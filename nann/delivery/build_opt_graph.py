@@ -6,7 +6,7 @@ from absl import flags
 
 from nann import command_line, config, paths
 
-_DATASET = ("dataset_dir",)
+_DATASET, _OPS = ("dataset_dir",), ("export_ops",)
 
 _MANUAL = command_line.manual_page(
   "build_opt_graph.py - the whole retrieval as one graph",
@@ -30,6 +30,7 @@ _MANUAL = command_line.manual_page(
       "      Where to write.",
       *command_line.settings_entries(config.PathSettings, _DATASET),
       "      Without it the graph answers serving_default only, by item ids.",
+      *command_line.settings_entries(config.ExportSettings, _OPS),
       *command_line.settings_entries(config.SearchSettings),
     ],
   },
@@ -45,12 +46,14 @@ def _define_flags() -> None:
   ):
     flags.DEFINE_string(name, f"./output/{folder}", "See --help.")
   command_line.define_settings(config.PathSettings, _DATASET)
+  command_line.define_settings(config.ExportSettings, _OPS)
   command_line.define_settings(config.SearchSettings)
 
 
 def main() -> None:
   """Runs the command."""
   values = command_line.read_settings(config.PathSettings, _DATASET)
+  values |= command_line.read_settings(config.ExportSettings, _OPS)
   values |= command_line.read_settings(config.SearchSettings)
   model, index, embeddings, target = (
     pathlib.Path(command_line.flag_value(name))

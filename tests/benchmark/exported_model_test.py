@@ -89,6 +89,20 @@ def test_version_folder_answers_in_cpp(
   same(model, requests, of_graph)
 
 
+@pytest.mark.parametrize("ids", IDS)
+def test_stock_export_needs_no_library(
+  tmp_path: pathlib.Path, ids: str
+) -> None:
+  serving = models.serving(ids=IDS[ids], search_ops="stock")
+  model = Exported(tmp_path / "export", serving, "stock")
+  requests = requests_to(model, IDS[ids])
+  recorded = program.record(tmp_path / "requests", requests)
+  same(model, requests, program.answers(model.version, recorded))
+  meta = f"--meta={model.target.exec_meta}"
+  of_graph = program.answers(meta, model.target.exec_graph, recorded)
+  same(model, requests, of_graph)
+
+
 def test_keras_scorer_answers_in_cpp(tmp_path: pathlib.Path) -> None:
   name = "examples.keras_scorer:KerasScorer"
   model = Exported(tmp_path / "export", models.serving(name))
