@@ -30,8 +30,16 @@ def rules(package: str, is_x86: bool = True) -> Rules:
     assert name not in found
     found[name] = attributes
 
+  def glob(patterns: list[str]) -> list[str]:
+    return [
+      str(path.relative_to(ROOT))
+      for pattern in patterns
+      for path in sorted(ROOT.glob(pattern))
+    ]
+
   names = {
     "load": ignore,
+    "glob": glob,
     "package": ignore,
     "licenses": ignore,
     "package_name": lambda: package,
