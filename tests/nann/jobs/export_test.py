@@ -224,8 +224,3 @@ def kill_exports(run: Run, number: int) -> None:
 @pytest.mark.slow
 def test_killed_export_shows_no_broken_version(run: Run) -> None:
   kill_exports(run, 3)
-
-
-@pytest.mark.soak
-def test_export_killed_fifty_times(run: Run) -> None:
-  kill_exports(run, 50)
