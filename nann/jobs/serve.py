@@ -5,6 +5,7 @@ import signal
 import threading
 
 from nann import config, paths
+from nann.serving import system
 from nann.serving.server import Server
 
 
@@ -22,6 +23,8 @@ def run(settings: config.Config) -> None:
   is_over = threading.Event()
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: is_over.set())
+  # Only here, where the process serves and does nothing else.
+  system.prepare_to_serve()
   server.start()
   is_over.wait()
   server.stop()

@@ -39,6 +39,12 @@ _DTYPES = {
 }
 # A half is sent as the integer of its bits.
 _AS_BITS = {types_pb2.DT_HALF, types_pb2.DT_BFLOAT16}
+# Sent in fields that hold more than they do.
+_NARROW = {
+  *_AS_BITS,
+  *(types_pb2.DT_INT8, types_pb2.DT_INT16),
+  *(types_pb2.DT_UINT8, types_pb2.DT_UINT16),
+}
 
 
 def dtype_name(number: int) -> str:
@@ -64,8 +70,9 @@ def to_array(name: str, tensor: tensor_pb2.TensorProto) -> np.ndarray:
       f"input {name!r} is of {dtype_name(tensor.dtype)}, which cannot be sent"
     )
   shape = _shape(name, tensor)
+  # Sizes beside a 0 count as well: NumPy multiplies them.
   number = math.prod(shape)
-  if number > MAX_ELEMENTS:
+  if math.prod(size for size in shape if size) > MAX_ELEMENTS:
     raise invalid(
       f"input {name!r} has {number:,} elements, wanted at most {MAX_ELEMENTS:,}"
     )
@@ -79,10 +86,14 @@ def to_array(name: str, tensor: tensor_pb2.TensorProto) -> np.ndarray:
 def _shape(name: str, tensor: tensor_pb2.TensorProto) -> list[int]:
   shape = [dimension.size for dimension in tensor.tensor_shape.dim]
   is_known = not tensor.tensor_shape.unknown_rank
-  if not is_known or len(shape) > _MAX_RANK or min(shape, default=0) < 0:
+  if (
+    not is_known
+    or len(shape) > _MAX_RANK
+    or not all(0 <= size <= MAX_ELEMENTS for size in shape)
+  ):
     raise invalid(
       f"input {name!r} has shape {shape if is_known else 'unknown'}, wanted at"
-      f" most {_MAX_RANK} sizes of at least 0"
+      f" most {_MAX_RANK} sizes from 0 to {MAX_ELEMENTS:,}"
     )
   return shape
 
@@ -118,18 +129,28 @@ def _from_values(
     array = np.zeros(number, dtype)
   if not values:
     return array
-  try:
-    if tensor.dtype in _AS_BITS:
-      given = np.array(values, np.uint16).view(dtype)
-    else:
-      given = np.array(values, array.dtype)
-  except (OverflowError, ValueError) as error:
-    raise invalid(
-      f"input {name!r} holds a value that is no {dtype_name(tensor.dtype)}"
-    ) from error
+  if tensor.dtype == types_pb2.DT_STRING:
+    given = np.empty(len(values), object)
+    given[:] = values
+  elif tensor.dtype in _NARROW:
+    given = _narrowed(name, tensor.dtype, np.array(values, np.int64))
+  else:
+    given = np.array(values, dtype)
   array[: len(given)] = given
   array[len(given) :] = given[-1]
   return array
+
+
+def _narrowed(name: str, number_of_type: int, wide: np.ndarray) -> np.ndarray:
+  """Casts integers to the type that they were sent in a wider field for."""
+  dtype = _DTYPES[number_of_type]
+  bits = np.dtype(np.uint16) if number_of_type in _AS_BITS else dtype
+  bounds = np.iinfo(bits)
+  if (wide < bounds.min).any() or (wide > bounds.max).any():
+    raise invalid(
+      f"input {name!r} holds a value that is no {dtype_name(number_of_type)}"
+    )
+  return wide.astype(bits).view(dtype)
 
 
 def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:

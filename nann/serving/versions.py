@@ -8,7 +8,6 @@ files change; the others go on.
 
 import contextlib
 import dataclasses
-import gc
 import pathlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -246,7 +245,6 @@ class Versions:
         self._changed.wait()
     unwanted.model.close()
     del unwanted
-    gc.collect()
     free_unused_memory()
     self._set_state(number, None)
     self._tell(f"version {number} is unloaded")
