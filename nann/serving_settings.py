@@ -39,9 +39,14 @@ class ServeSettings(Settings):
   )
   max_queue: int = setting(
     0,
-    "serve: requests that may wait; more are refused at once."
-    " 0: eight for each that runs.",
+    "serve: most requests that may wait; more are refused at once."
+    " 0: 64 for each that runs.",
     minimum=0,
+  )
+  max_wait_ms: float = setting(
+    25.0,
+    "serve: refuse who would wait longer than this, at the pace of late.",
+    above=0.0,
   )
   max_users_per_request: int = setting(
     256, "serve: B, the users of one request.", minimum=1

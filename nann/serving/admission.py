@@ -1,16 +1,22 @@
 """How many requests run, how many wait, and who is sent away at once.
 
-A fixed number runs; some more wait in order of arrival; whoever comes beyond
-that is refused at once. So the longest wait is known and memory is bounded.
+A fixed number runs; some more wait in order of arrival, as many as will run
+within the longest wait at the pace of late; whoever comes beyond that is
+refused at once. So the wait is bounded for long and for short searches, and so
+is memory.
 """
 
 import collections
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Iterator
 
 from nann.serving.call_limit import CallLimit
 from nann.serving.errors import Code, ServingError
+
+_WEIGHT_OF_LAST, _MOST_TIMES = 0.05, 4.0
 
 
 class _Turn:
@@ -25,9 +31,22 @@ class _Turn:
 class Admission:
   """Counts the requests inside; shared by all protocols."""
 
-  def __init__(self, max_running: int, max_waiting: int) -> None:
+  def __init__(
+    self, max_running: int, max_waiting: int, max_wait_s: float = math.inf
+  ) -> None:
+    """Begins with nobody inside.
+
+    Args:
+      max_running: Requests that run at a time.
+      max_waiting: Requests that wait, at most.
+      max_wait_s: How long the last of them may have to wait, if requests take
+        as long as they did of late.
+    """
     self.max_running = max_running
     self.max_waiting = max_waiting
+    self._max_wait_s = max_wait_s
+    # How long a request runs, by those of late; 0: none has run.
+    self._run_s = 0.0
     self._mutex = threading.Lock()
     self._became_empty = threading.Condition(self._mutex)
     self._inside = 0
@@ -59,7 +78,7 @@ class Admission:
     with self._mutex:
       if not self.is_open:
         raise ServingError(Code.UNAVAILABLE, "the server is shutting down")
-      if self._inside >= self.max_running + self.max_waiting:
+      if self._inside >= self.max_running + self._waiting_bound():
         raise ServingError(
           Code.RESOURCE_EXHAUSTED,
           f"{self._inside} requests are running or waiting already; try again"
@@ -74,6 +93,14 @@ class Admission:
         if not self.is_open and self._inside == 0:
           self._became_empty.notify_all()
 
+  def _waiting_bound(self) -> float:
+    """Returns how many may wait now."""
+    if self._run_s == 0.0 or self.max_waiting == 0:
+      return self.max_waiting
+    in_time = self._max_wait_s * self.max_running / self._run_s
+    # One for each that runs keeps them busy, however slow they are.
+    return min(self.max_waiting, max(in_time, self.max_running))
+
   @contextlib.contextmanager
   def place(self, limit: CallLimit) -> Iterator[None]:
     """Waits for a place to run.
@@ -82,11 +109,14 @@ class Admission:
       ServingError: The deadline passed, or the client went, while waiting.
     """
     self._take_place(limit)
+    begin = time.monotonic()
+    has_run = False
     try:
       limit.check()
+      has_run = True
       yield
     finally:
-      self._give_place()
+      self._give_place(time.monotonic() - begin if has_run else None)
 
   def _take_place(self, limit: CallLimit) -> None:
     with self._mutex:
@@ -113,8 +143,14 @@ class Admission:
         self._waiting.remove(turn)
         turn.comes.release()
 
-  def _give_place(self) -> None:
+  def _give_place(self, run_s: float | None) -> None:
     with self._mutex:
+      if run_s is not None and self._run_s == 0.0:
+        self._run_s = run_s
+      elif run_s is not None:
+        # A few that were held up say little about the others.
+        run_s = min(run_s, _MOST_TIMES * self._run_s)
+        self._run_s += _WEIGHT_OF_LAST * (run_s - self._run_s)
       if self._waiting:
         # The place goes from hand to hand, so nobody can jump the queue.
         turn = self._waiting.popleft()

@@ -26,7 +26,7 @@ from nann.serving.system import num_cores
 from nann.serving.versions import Load, Poller, Versions, load_and_warm_up
 from nann.serving_settings import ServeSettings
 
-_WAITING_PER_RUNNING = 8
+_WAITING_PER_RUNNING = 64
 # Threads beyond those that run and wait: they refuse, and answer on health.
 _MORE_THREADS = 16
 _MIB = 1 << 20
@@ -57,7 +57,7 @@ class Server:
     self.versions = Versions(base_path, settings.labels(), self.log.tell, load)
     running = settings.concurrency or num_cores()
     waiting = settings.max_queue or _WAITING_PER_RUNNING * running
-    self.admission = Admission(running, waiting)
+    self.admission = Admission(running, waiting, settings.max_wait_ms / 1e3)
     self._metrics = Metrics(self.versions, self.admission)
     limits = Limits(
       settings.max_users_per_request, settings.max_answers_per_request
@@ -104,8 +104,8 @@ class Server:
       place += f", REST at {self._settings.host}:{self.rest_port}"
     self.log.tell(
       f"model {self._settings.model_name!r} is served: {place};"
-      f" {self.admission.max_running} searches run, at most"
-      f" {self.admission.max_waiting} wait"
+      f" {self.admission.max_running} searches run, others wait at most"
+      f" {self._settings.max_wait_ms:g} ms"
     )
 
   def _why_nothing(self) -> str:
