@@ -8,7 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from tests.nann.serving import small_export
-from tests.nann.serving.conftest import Running, running_server, values
+from tests.nann.serving.conftest import (
+  TIMEOUT_S,
+  Running,
+  predict_request,
+  running_server,
+  values,
+)
 from tests.nann.serving.waiting import wait_until
 
 
@@ -78,6 +84,30 @@ def test_server_notices_a_new_version_itself(tmp_path: pathlib.Path) -> None:
     wait_until(lambda: running.server.versions.current == 2)
     response = running.predict(history_item_ids=small_export.history(9))
     assert response.model_spec.version.value == 2
+
+
+def test_labels_lead_to_their_versions(tmp_path: pathlib.Path) -> None:
+  base_path = tmp_path / "nann"
+  for version in (1, 2, 3):
+    small_export.publish(base_path, version)
+  with running_server(base_path, version_labels=("stable=1",)) as running:
+    request = predict_request(
+      "retrieve", history_item_ids=small_export.history(9)
+    )
+    request.model_spec.version_label = "stable"
+    response = running.prediction.Predict(request, timeout=TIMEOUT_S)
+    assert response.model_spec.version.value == 1
+    found = running.rest.post(
+      "/v1/models/nann/labels/stable:predict",
+      json={
+        "signature_name": "score",
+        "inputs": {"history_item_ids": [[9]], "item_ids": [[9]]},
+      },
+    )
+    # The score of the newest item is the version.
+    assert found.json() == {"outputs": [[1.0]]}
+    newest = running.predict(history_item_ids=small_export.history(9))
+    assert newest.model_spec.version.value == 3
 
 
 def resident_bytes() -> int:
