@@ -17,11 +17,10 @@ from nann.setting_groups import (
   IndexSettings,
   PathSettings,
   RunSettings,
-  ScorerSettings,
   SearchSettings,
-  TrainSettings,
 )
 from nann.settings import Settings
+from nann.training_settings import ScorerSettings, TrainSettings
 
 __all__ = [
   "DEMO_DEFAULTS",

@@ -50,6 +50,13 @@ class HeldOut:
       self.histories[:number], self.targets[:number], self.user_ids[:number]
     )
 
+  def sample(self, number: int, seed: int) -> "HeldOut":
+    """Returns at most so many, drawn at random."""
+    chosen = np.random.default_rng(seed).permutation(len(self))[:number]
+    return HeldOut(
+      self.histories[chosen], self.targets[chosen], self.user_ids[chosen]
+    )
+
   def novel(self) -> np.ndarray:
     """Returns [n] bool: the target is not in the history."""
     return ~(self.histories == self.targets[:, None]).any(axis=1)
@@ -97,8 +104,16 @@ class PreparedData:
         )
     return shards
 
-  def held_out(self, split: str) -> HeldOut:
-    """Reads the users of a split, "validate" or "test"."""
+  def held_out(self, split: str, targets_per_user: int = 1) -> HeldOut:
+    """Reads the users of a split, "validate" or "test".
+
+    Args:
+      split: Its name.
+      targets_per_user: The last so many items of each user are targets, each
+        with the history before it, if that has as many items as a target of
+        this split at least has; user by user, the last target first. More than
+        one is for choosing, not for reporting: the targets of a user are alike.
+    """
     original = paths.DatasetPaths(self.root).window_records(split)
     if not self._is_ours:
       if not original.exists():
@@ -109,13 +124,18 @@ class PreparedData:
       names = np.array([b"%d" % i for i in range(len(targets))], dtype=object)
       return HeldOut(histories, targets, names)
     sequences = records.read_sequences(self._shards(split))
+    begins, ends = sequences.row_splits[:-1], sequences.row_splits[1:]
+    user = np.repeat(np.arange(len(sequences)), targets_per_user)
+    places = (ends[:, None] - 1 - np.arange(targets_per_user)).ravel()
+    enough = places - begins[user] >= int(self.meta["test_min_length"])
+    user, places = user[enough], places[enough]
     histories, targets = windows.cut(
       tf.constant(sequences.item_ids),
-      tf.constant(sequences.row_splits[:-1]),
-      tf.constant(sequences.row_splits[1:] - 1),
+      tf.constant(begins[user]),
+      tf.constant(places),
       self.max_length,
     )
-    return HeldOut(histories.numpy(), targets.numpy(), sequences.user_ids)
+    return HeldOut(histories.numpy(), targets.numpy(), sequences.user_ids[user])
 
   def train_sequences(self) -> records.Sequences:
     """Reads the events of all training users into memory.

@@ -4,17 +4,15 @@ import pathlib
 import time
 
 import numpy as np
-import tensorflow as tf
 
 from nann import config, console, files, manifest, model_store, paths
 from nann.data_provider import dataset
-from nann.model.layers import Phase
-from nann.model.scorer import Items, Scorer
+from nann.model.scorer import Scorer
+from nann.retrieval import item_embedding
 from nann.retrieval.items import ItemArrays
 from nann.retrieval.profiles import score_profiles
 from nann.retrieval.retriever import Retriever
 
-_BATCH_ITEMS = 16384
 _PROFILE_WIDTH = 64
 
 
@@ -30,7 +28,10 @@ def run(settings: config.Config) -> None:
       f" {num_items:,}; run --job-type train again"
     )
   begin = time.monotonic()
-  embeddings = item_embeddings(model.scorer, data.catalogue.category_table())
+  with console.progress(num_items, "item", "embedding") as bar:
+    embeddings = item_embedding.embed_all(
+      model.scorer, data.catalogue.category_table(), bar.update
+    )
   seconds = time.monotonic() - begin
   profiles = _profiles(settings, data, model.scorer, embeddings)
   with files.folder_written_whole(output.embeddings) as folder:
@@ -76,27 +77,3 @@ def _profiles(
     return score_profiles(
       retriever, histories, _PROFILE_WIDTH, seed, bar.update
     )
-
-
-def item_embeddings(scorer: Scorer, category_table: np.ndarray) -> np.ndarray:
-  """Returns [I, D] float32, the embedding of item r + 1 in row r.
-
-  Args:
-    scorer: The trained scorer.
-    category_table: [I + 1] int32, category by item id.
-  """
-  num_items = len(category_table) - 1
-  categories = tf.constant(category_table, tf.int64)
-
-  @tf.function(reduce_retracing=True)
-  def embed(item_ids: tf.Tensor) -> tf.Tensor:
-    items = Items(item_ids, tf.gather(categories, item_ids))
-    return scorer.item_embedding(items, Phase.INFERENCE)
-
-  parts = []
-  with console.progress(num_items, "item", "embedding") as bar:
-    for begin in range(1, num_items + 1, _BATCH_ITEMS):
-      end = min(begin + _BATCH_ITEMS, num_items + 1)
-      parts.append(embed(tf.range(begin, end, dtype=tf.int64)).numpy())
-      bar.update(end - begin)
-  return np.concatenate(parts)

@@ -2,22 +2,20 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import pathlib
+import sys
 import time
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from nann import config, console, files, model_store, paths
+from nann import config, console, model_store, paths
 from nann.data_provider import dataset
-from nann.model import negatives, trainer
+from nann.jobs import training_checks, training_monitor
+from nann.model import negatives, sequence_trainer, trainer, warm_start
 from nann.model import scorer as scorers
-
-# A smoothed loss this much above its best is called divergence.
-_DIVERGENCE = 1.5
+from nann.model.nann_plus import NannPlusScorer
 
 
 def run(settings: config.Config) -> None:
@@ -64,34 +62,69 @@ class _Run:
     output: paths.OutputPaths,
   ) -> None:
     train = settings.train
-    self._settings = settings
-    self._output = output
-    self._batch_size = train.batch_size * strategy.num_replicas_in_sync
-    self._batches = data.training_data(
-      self._batch_size, train.train_epochs, settings.run.seed
-    )
-    self.num_steps = self._batches.num_steps
-    if train.max_train_steps:
-      self.num_steps = min(self.num_steps, train.max_train_steps)
-    self._sampler = negatives.UnigramSampler(
-      data.catalogue.counts, train.neg_alpha, train.num_neg, settings.run.seed
-    )
+    self._settings, self._data, self._output = settings, data, output
     with strategy.scope():
       self._description, scorer = self._make_scorer(data)
       self._step = tf.Variable(0, dtype=tf.int64, name="step")
-    self._trainer = trainer.Trainer(
+    replicas = strategy.num_replicas_in_sync
+    self._on_sequences = isinstance(scorer, NannPlusScorer)
+    if self._on_sequences:
+      self._batch_size = train.sequence_batch * replicas
+      # As many for each row, so that the rows can be spread over replicas.
+      share = math.ceil(train.sequence_negatives / self._batch_size)
+      num_negatives = share * self._batch_size
+    else:
+      self._batch_size = train.batch_size * replicas
+      num_negatives = train.num_neg
+    self._batches = data.training_data(
+      self._batch_size, train.train_epochs, settings.run.seed
+    )
+    self._sampler = negatives.UnigramSampler(
+      data.catalogue.counts, train.neg_alpha, num_negatives, settings.run.seed
+    )
+    num_steps = self._planned_steps()
+    make_trainer = (
+      sequence_trainer.SequenceTrainer
+      if self._on_sequences
+      else trainer.Trainer
+    )
+    self._trainer = make_trainer(
       scorer,
       strategy,
-      step_settings(train, self.num_steps),
+      step_settings(train, num_steps, settings.run.seed),
       data.catalogue.category_table(),
       self._sampler.log_expected_count(),
     )
+    self._budget = training_checks.TimeBudget(
+      60.0 * train.time_budget, self._trainer.num_steps
+    )
+    self._validation = self._make_validation()
+    state: dict[str, Any] = {}
+    if self._validation is not None:
+      state["validation"] = self._validation.state
+    if train.time_budget or train.patience:
+      # Otherwise the flags say it, and may ask a resumed run for more.
+      state["num_steps"] = self._trainer.num_steps
     checkpoint = tf.train.Checkpoint(
-      scorer=scorer, optimizer=self._trainer.optimizer, step=self._step
+      scorer=scorer,
+      optimizer=self._trainer.optimizer,
+      step=self._step,
+      seconds=self._budget.seconds,
+      **state,
     )
     self._manager = model_store.checkpoint_manager(
       checkpoint, output.model, self._step
     )
+
+  def _planned_steps(self) -> int:
+    """Returns the steps of all epochs, or as many as are asked for."""
+    train = self._settings.train
+    num_steps = self._batches.num_steps
+    is_limited = train.time_budget or train.max_train_steps
+    if self._on_sequences and not is_limited:
+      # A window teaches as many targets as it is long.
+      num_steps = math.ceil(num_steps / self._data.max_length)
+    return min(num_steps, train.max_train_steps or sys.maxsize)
 
   def _make_scorer(
     self, data: dataset.PreparedData
@@ -104,6 +137,12 @@ class _Run:
       emb_dim=settings.scorer.emb_dim,
       mask_padding=settings.scorer.mask_padding,
       seed=settings.run.seed,
+      max_length=data.max_length,
+      encoder=settings.scorer.encoder,
+      fism=settings.scorer.fism,
+      attention_term=settings.scorer.attention_term,
+      repeats=settings.scorer.repeats,
+      warm_start=settings.scorer.warm_start,
     )
     init_from = settings.train.init_from
     if model_store.holds_original_model(folder):
@@ -133,6 +172,7 @@ class _Run:
     """Restores the newest checkpoint of the output folder, if there is one."""
     latest = self._manager.latest_checkpoint
     if latest is None:
+      self._begin()
       model_store.describe(self._output.model, self._description)
       self._output.training_log.unlink(missing_ok=True)
       return
@@ -150,7 +190,33 @@ class _Run:
         " --output-root or remove it"
       ) from error
     console.say(f"going on from step {self._steps_done():,} ({latest})")
-    _cut_log(self._output.training_log, self._steps_done())
+    training_monitor.cut_log(self._output.training_log, self._steps_done())
+
+  def _begin(self) -> None:
+    """Tells a new `nann_plus` what counting knows."""
+    scorer, seed = self._trainer.scorer, self._settings.run.seed
+    is_new = not self._description.init_from
+    if not (isinstance(scorer, NannPlusScorer) and is_new):
+      return
+    warm = None
+    if scorer.spec.warm_start:
+      begin = time.monotonic()
+      sequences = self._data.train_sequences()
+      warm = warm_start.compute(
+        sequences.item_ids,
+        sequences.row_splits,
+        scorer.spec.num_items,
+        2 * scorer.spec.emb_dim,
+        seed,
+      )
+      seconds = time.monotonic() - begin
+      console.say(f"warm start from counting: {console.duration(seconds)}")
+    scorer.begin_with(self._data.catalogue.counts, warm)
+
+  @property
+  def num_steps(self) -> int:
+    """Steps of the whole training; a time budget may change it."""
+    return int(self._trainer.num_steps.numpy())
 
   def train(self) -> None:
     """Runs the steps that are left."""
@@ -163,17 +229,36 @@ class _Run:
       return
     console.say(
       f"training {self._description.name}: {self.num_steps - start:,} steps of"
-      f" {self._batch_size} x (1 + {settings.num_neg}) pairs"
+      f" {self._batch_size} {self._unit()}"
     )
-    monitor = _Monitor(self._output, self.num_steps, self._batch_size, start)
+    monitor = training_monitor.Monitor(self._output, self._batch_size, start)
+    validation = self._validation
+    budget = self._budget
+    budget.begin()
     for batch in self._batches_from(start):
       results = self._trainer.step(batch, self._step.value())
       self._step.assign_add(1)
       step = self._steps_done()
       monitor.add(step, results)
-      last = step == self.num_steps
+      if settings.time_budget:
+        float(results["loss"])  # Waits for the step, which is to be timed.
+      budget.after_step(step)
+      last = step >= self.num_steps
       if last or step % settings.print_freq == 0:
-        monitor.report(step)
+        monitor.report(step, self.num_steps)
+      if validation is not None and self._is_due(step):
+        monitor.check(step)
+        monitor.write(step, {"validation_recall": validation.measure(step)})
+        budget.after_validation()
+        stop = settings.patience and validation.since_best >= settings.patience
+        if stop and not last:
+          console.say(
+            f"no better for {settings.patience} validations: stopping"
+          )
+          self._trainer.num_steps.assign(step)
+          last = True
+      if last and validation is not None:
+        validation.take_best()
       if last or step % settings.save_freq == 0:
         monitor.check(step)
         self._manager.save(checkpoint_number=step)
@@ -182,22 +267,43 @@ class _Run:
     monitor.close()
     console.say(f"model in {self._output.model}")
 
+  def _unit(self) -> str:
+    number = self._settings.train.num_neg
+    return "sequences" if self._on_sequences else f"x (1 + {number}) pairs"
+
+  def _make_validation(self) -> training_checks.Validation | None:
+    if not self._settings.train.num_validations:
+      return None
+    validation = training_checks.Validation.of(
+      self._trainer.scorer, self._data, self._output.model
+    )
+    if validation is None:
+      console.say("no validation users: the last weights are kept")
+    return validation
+
+  def _is_due(self, step: int) -> bool:
+    """Returns whether a validation falls on a step, the last one included."""
+    number, total = self._settings.train.num_validations, self.num_steps
+    return step * number // total > (step - 1) * number // total
+
   def _steps_done(self) -> int:
     return int(self._step.numpy())
 
   def _batches_from(self, step: int) -> Any:
     sampler, rows = self._sampler, self._batch_size
+    on_sequences = self._on_sequences
 
     def add_negatives(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
       step = batch.pop("step")
-      return {**batch, "negatives": sampler.draw(step, rows)}
+      drawn = sampler.draw(step, 1 if on_sequences else rows)
+      return {**batch, "negatives": tf.reshape(drawn, [rows, -1])}
 
     for part in self._batches.batches(step):
       yield from part.map(add_negatives).prefetch(4)
 
 
 def step_settings(
-  train: config.TrainSettings, num_steps: int
+  train: config.TrainSettings, num_steps: int, seed: int
 ) -> trainer.StepSettings:
   """Returns the settings of one step."""
   names = {field.name for field in dataclasses.fields(trainer.StepSettings)}
@@ -206,89 +312,4 @@ def step_settings(
     for name, value in dataclasses.asdict(train).items()
     if name in names
   }
-  return trainer.StepSettings(num_steps=num_steps, **values)
-
-
-class _Monitor:
-  """Collects what the steps return; prints, writes and judges it."""
-
-  def __init__(
-    self,
-    output: paths.OutputPaths,
-    num_steps: int,
-    batch_size: int,
-    start: int,
-  ) -> None:
-    self._log_path = output.training_log
-    self._writer = tf.summary.create_file_writer(str(output.tensorboard))
-    self._num_steps, self._batch_size = num_steps, batch_size
-    self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
-    self._last_step, self._last_time = start, time.monotonic()
-    self._best_loss = math.inf
-
-  def add(self, step: int, results: dict[str, tf.Tensor]) -> None:
-    self._pending.append((step, results))
-
-  def check(self, step: int) -> dict[str, float]:
-    """Returns the means since the last call.
-
-    Raises:
-      ValueError: A loss is not a number.
-    """
-    values = {
-      name: np.array([float(results[name]) for _, results in self._pending])
-      for name in (self._pending[0][1] if self._pending else {})
-    }
-    if values and not np.isfinite(values["loss"]).all():
-      bad = int(np.argmin(np.isfinite(values["loss"])))
-      raise ValueError(
-        f"the loss became {values['loss'][bad]} at step"
-        f" {self._pending[bad][0]:,}; the last checkpoint is from before it."
-        " Lower --learning-rate, or start again with another --seed"
-      )
-    return {name: float(array.mean()) for name, array in values.items()}
-
-  def report(self, step: int) -> None:
-    """Prints a line and writes the scalars of the steps since the last one."""
-    means = self.check(step)
-    now = time.monotonic()
-    steps = max(step - self._last_step, 1)
-    seconds = max(now - self._last_time, 1e-9)
-    rate = steps * self._batch_size / seconds
-    left = (self._num_steps - step) * seconds / steps
-    console.say(
-      f"step {step:,}/{self._num_steps:,}  loss {means['loss']:.4f}"
-      f"  adversarial {means['loss_adversarial']:.1e}"
-      f"  accuracy {means['accuracy']:.3f}"
-      f"  {rate:,.0f} samples/s  {console.duration(left)} left"
-    )
-    self._best_loss = min(self._best_loss, means["loss"])
-    if means["loss"] > _DIVERGENCE * self._best_loss:
-      console.warn(
-        f"the loss is {means['loss']:.3f}, it was {self._best_loss:.3f}: this"
-        " training diverges. Lower --learning-rate"
-      )
-    means["samples_per_s"] = rate
-    with self._writer.as_default(step=step):
-      for name, value in means.items():
-        tf.summary.scalar(name, value)
-    with open(self._log_path, "a") as log:
-      log.write(json.dumps({"step": step, **means}) + "\n")
-    self._pending.clear()
-    self._last_step, self._last_time = step, now
-
-  def close(self) -> None:
-    self._writer.close()
-
-
-def _cut_log(path: pathlib.Path, step: int) -> None:
-  """Drops what was logged after the step a run goes on from."""
-  if not path.exists():
-    return
-  lines = [
-    line
-    for line in path.read_text().splitlines()
-    if json.loads(line)["step"] <= step
-  ]
-  with files.written_whole(path) as temporary:
-    temporary.write_text("".join(line + "\n" for line in lines))
+  return trainer.StepSettings(num_steps=num_steps, seed=seed, **values)

@@ -12,6 +12,7 @@ in the original's AdamW (arXiv 1711.05101, algorithm 2).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -19,7 +20,10 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 def schedule_factor(
-  schedule: str, step: tf.Tensor, num_steps: int
+  schedule: str,
+  step: tf.Tensor,
+  num_steps: tf.Tensor | int,
+  warmup_steps: int = 0,
 ) -> tf.Tensor:
   """Returns what the learning rate is multiplied with at a step.
 
@@ -27,11 +31,16 @@ def schedule_factor(
     schedule: "constant", or "linear" from 1 to 0.01 at the last step.
     step: Scalar int64, from 0.
     num_steps: Steps of the whole training.
+    warmup_steps: Over so many first steps the factor grows from nearly 0.
   """
+  done = tf.cast(step, tf.float32)
+  factor = tf.constant(1.0)
+  if warmup_steps:
+    factor = tf.minimum((done + 1.0) / warmup_steps, 1.0)
   if schedule == "constant":
-    return tf.constant(1.0)
-  progress = tf.cast(step, tf.float32) / max(num_steps - 1, 1)
-  return 1.0 - 0.99 * tf.minimum(progress, 1.0)
+    return factor
+  progress = done / tf.maximum(tf.cast(num_steps, tf.float32) - 1.0, 1.0)
+  return factor * (1.0 - 0.99 * tf.minimum(progress, 1.0))
 
 
 class LazyAdamW(tf.Module):
@@ -42,11 +51,25 @@ class LazyAdamW(tf.Module):
     variables: Sequence[tf.Variable],
     learning_rate: float,
     weight_decay: float,
+    rate_factors: Sequence[tuple[tf.Variable, float]] = (),
+    clip_norm: float = 0.0,
   ) -> None:
-    """Makes the moments of the variables, in the scope of their strategy."""
+    """Makes the moments of the variables, in the scope of their strategy.
+
+    Args:
+      variables: What is trained.
+      learning_rate: Size of a step.
+      weight_decay: Share of a weight lost at an update.
+      rate_factors: Variables with what both are multiplied with for them.
+      clip_norm: All gradients together are scaled down to this norm where
+        theirs is larger; 0: never.
+    """
     super().__init__(name="lazy_adamw")
     self._learning_rate = learning_rate
     self._weight_decay = weight_decay
+    self._clip_norm = clip_norm
+    special = {id(variable): factor for variable, factor in rate_factors}
+    self._factors = [special.get(id(variable), 1.0) for variable in variables]
     self.first = [_zeros_like(v, "first_moment") for v in variables]
     self.second = [_zeros_like(v, "second_moment") for v in variables]
 
@@ -68,7 +91,7 @@ class LazyAdamW(tf.Module):
       factor: Scalar float32, the schedule's factor.
 
     Returns:
-      Scalar float32: the norm of all gradients together.
+      Scalar float32: the norm of all gradients together, before clipping.
     """
     used = [i for i, gradient in enumerate(gradients) if gradient is not None]
     context = tf.distribute.get_replica_context()
@@ -80,20 +103,38 @@ class LazyAdamW(tf.Module):
     rate = self._learning_rate * factor * correction
     # Source: Kingma & Ba 2015, section 2: epsilon of the efficient form.
     epsilon = EPSILON * tf.sqrt(1.0 - BETA_2**count)
-    keep = 1.0 - self._weight_decay * factor
+    decay = self._weight_decay * factor
+    norm = _norm(summed)
+    if self._clip_norm:
+      share = tf.minimum(self._clip_norm / tf.maximum(norm, 1e-12), 1.0)
+      summed = [_scaled(gradient, share) for gradient in summed]
 
-    def update_all(strategy: tf.distribute.Strategy, *values: object) -> None:
-      rate, epsilon, keep, *summed = values
+    def update_all(strategy: tf.distribute.Strategy, *values: Any) -> None:
+      rate, epsilon, decay, *summed = values
       for i, gradient in zip(used, summed, strict=True):
+        moments, scales = (
+          (self.first[i], self.second[i]),
+          (rate, epsilon, decay),
+        )
         strategy.extended.update(
           variables[i],
           _update,
-          args=(self.first[i], self.second[i], gradient, rate, epsilon, keep),
+          args=(*moments, gradient, *scales, self._factors[i]),
           group=False,
         )
 
-    context.merge_call(update_all, args=(rate, epsilon, keep, *summed))
-    return _norm(summed)
+    context.merge_call(update_all, args=(rate, epsilon, decay, *summed))
+    return norm
+
+
+def _scaled(
+  gradient: tf.Tensor | tf.IndexedSlices, factor: tf.Tensor
+) -> tf.Tensor | tf.IndexedSlices:
+  if isinstance(gradient, tf.IndexedSlices):
+    return tf.IndexedSlices(
+      gradient.values * factor, gradient.indices, gradient.dense_shape
+    )
+  return gradient * factor
 
 
 def _zeros_like(variable: tf.Variable, name: str) -> tf.Variable:
@@ -107,8 +148,10 @@ def _update(
   gradient: tf.Tensor | tf.IndexedSlices,
   rate: tf.Tensor,
   epsilon: tf.Tensor,
-  keep: tf.Tensor,
+  decay: tf.Tensor,
+  factor: float,
 ) -> None:
+  rate, keep = rate * factor, 1.0 - decay * factor
   if isinstance(gradient, tf.IndexedSlices):
     _update_rows(variable, first, second, gradient, rate, epsilon, keep)
     return

@@ -85,7 +85,7 @@ class Passes:
       loss = to_loss(self._score(embedding, Phase.PERTURBED))
     gradients = tape.gradient(loss, [*leaves, *self._variables])
     self._state_gradients = [
-      _sum(a, b)
+      add_gradients(a, b)
       for a, b in zip(
         self._state_gradients, gradients[: len(leaves)], strict=True
       )
@@ -129,11 +129,12 @@ class Passes:
 
   def _add(self, gradients: list[Any]) -> None:
     self._gradients = [
-      _sum(a, b) for a, b in zip(self._gradients, gradients, strict=True)
+      add_gradients(a, b)
+      for a, b in zip(self._gradients, gradients, strict=True)
     ]
 
 
-def _sum(a: Any, b: Any) -> Any:
+def add_gradients(a: Any, b: Any) -> Any:
   """Adds gradients: tensors, row gradients of a lookup, or None."""
   if a is None or b is None:
     return b if a is None else a

@@ -123,6 +123,9 @@ class ScorerSpec:
     emb_dim: Width of one embedding table.
     mask_padding: Leave padding out of what is said of a history.
     seed: Seed of the initial weights.
+    max_length: L, items of a history.
+    encoder, fism, attention_term, repeats: Parts of `nann_plus`.
+    warm_start: The item table of `nann_plus` starts from counting.
   """
 
   num_items: int
@@ -130,6 +133,12 @@ class ScorerSpec:
   emb_dim: int = 32
   mask_padding: bool = True
   seed: int = 0
+  max_length: int = 50
+  encoder: bool = True
+  fism: bool = True
+  attention_term: bool = True
+  repeats: bool = True
+  warm_start: bool = True
 
 
 class Scorer(tf.Module):
@@ -215,6 +224,10 @@ class Scorer(tf.Module):
       ),
     )
 
+  def rate_factors(self) -> list[tuple[tf.Variable, float]]:
+    """Returns variables with what their learning rate is multiplied with."""
+    return []
+
   def all_trainable_variables(self) -> list[tf.Variable]:
     """Returns the variables of the module and of the Keras layers in it."""
     found = list(self.trainable_variables)
@@ -239,6 +252,7 @@ def keras_layers(module: tf.Module) -> list[Any]:
 _ZOO = {
   "attention": "nann.model.attention:AttentionScorer",
   "dnn": "nann.model.dnn:DnnScorer",
+  "nann_plus": "nann.model.nann_plus:NannPlusScorer",
   "two_tower": "nann.model.two_tower:TwoTowerScorer",
 }
 

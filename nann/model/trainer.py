@@ -33,6 +33,10 @@ class StepSettings:
     lr_schedule: "constant" or "linear".
     weight_decay: Share of a weight lost at each update.
     num_steps: Steps of the whole training.
+    warmup_steps: Steps over which the learning rate grows from nearly 0.
+    clip_norm: Largest norm of all gradients together; 0: any.
+    dropout, oov_dropout: See `nann_plus.Noise`.
+    seed: Seed of that noise.
   """
 
   loss: str
@@ -43,6 +47,11 @@ class StepSettings:
   lr_schedule: str
   weight_decay: float
   num_steps: int
+  warmup_steps: int = 0
+  clip_norm: float = 0.0
+  dropout: float = 0.0
+  oov_dropout: float = 0.0
+  seed: int = 0
 
 
 class Trainer:
@@ -74,7 +83,15 @@ class Trainer:
     self._variables = scorer.all_trainable_variables()
     with strategy.scope():
       self.optimizer = optimizer.LazyAdamW(
-        self._variables, settings.learning_rate, settings.weight_decay
+        self._variables,
+        settings.learning_rate,
+        settings.weight_decay,
+        scorer.rate_factors(),
+        settings.clip_norm,
+      )
+      # A variable: a time budget may shorten a training that runs.
+      self.num_steps = tf.Variable(
+        settings.num_steps, trainable=False, dtype=tf.int64, name="num_steps"
       )
 
   def step(self, batch: Batch, step: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -110,6 +127,12 @@ class Trainer:
       name: self._strategy.reduce("SUM", value, axis=None)
       for name, value in results.items()
     }
+
+  def _schedule(self, step: tf.Tensor) -> tf.Tensor:
+    settings = self._settings
+    return optimizer.schedule_factor(
+      settings.lr_schedule, step, self.num_steps, settings.warmup_steps
+    )
 
   def _items(self, item_ids: tf.Tensor) -> Items:
     category_ids = tf.gather(self._category_table, item_ids)
@@ -155,10 +178,9 @@ class Trainer:
 
       loss_adversarial = parts.perturbed_pass(perturbed, divergence)
     gradients = parts.gradients()
-    factor = optimizer.schedule_factor(
-      settings.lr_schedule, step, settings.num_steps
+    norm = self.optimizer.apply(
+      gradients, self._variables, step, self._schedule(step)
     )
-    norm = self.optimizer.apply(gradients, self._variables, step, factor)
     best = tf.cast(tf.argmax(logits, axis=1) == 0, tf.float32)
     share = 1.0 / self._strategy.num_replicas_in_sync
     return {

@@ -196,6 +196,48 @@ def test_scorer_of_the_users_own_runs_the_whole_path(
   assert report["agreement"][0]["coverage"]["mean"] > 0.5
 
 
+def test_own_scorer_runs_the_whole_path(
+  small_run: Run, tmp_path: pathlib.Path
+) -> None:
+  run = Run(small_run.dataset_dir, tmp_path)
+  done = main(
+    "train",
+    *run.flags,
+    *TRAIN_FLAGS,
+    "--scorer=nann_plus",
+    "--train-epochs=9",
+    "--sequence-batch=16",
+    "--sequence-negatives=64",
+    "--max-train-steps=40",
+    "--num-validations=2",
+  )
+  assert "warm start from counting" in done.stdout
+  assert "step 20: recall@200" in done.stdout
+  assert (paths.OutputPaths(tmp_path).model / "best.index").exists()
+  main("extract_feature", *run.flags)
+  main("build_index", *run.flags, "--hnsw-num-neighbors=4")
+  main("test", *run.flags, "--topk-eval=10", "--search-mode=graph", "--ef=60")
+  report = json.loads((tmp_path / "metrics" / "test.json").read_text())
+  assert report["agreement"][0]["coverage"]["mean"] > 0.8
+
+
+def test_training_ends_within_its_time_budget(
+  small_run: Run, tmp_path: pathlib.Path
+) -> None:
+  run = Run(small_run.dataset_dir, tmp_path)
+  done = main(
+    "train",
+    *run.flags,
+    *TRAIN_FLAGS,
+    "--train-epochs=100000",
+    "--time-budget=0.25",
+    "--num-validations=0",
+  )
+  last = read_log(run)[-1]["step"]
+  assert f"step {last:,}/{last:,} " in done.stdout
+  assert last < 100_000
+
+
 class TestRefusals:
   def refused(self, job: str, *flags: str) -> str:
     done = run_python("main.py", f"--job-type={job}", *flags)
@@ -245,10 +287,17 @@ class TestRefusals:
     assert "Lower --learning-rate" in message
 
 
+@pytest.mark.parametrize("scorer", ["attention", "nann_plus"])
 def test_killed_training_goes_on_as_if_nothing_had_happened(
-  small_run: Run, tmp_path: pathlib.Path
+  small_run: Run, tmp_path: pathlib.Path, scorer: str
 ) -> None:
-  flags = [*TRAIN_FLAGS, "--save-freq=5", "--max-train-steps=40"]
+  flags = [
+    *TRAIN_FLAGS,
+    f"--scorer={scorer}",
+    "--sequence-batch=8",
+    "--save-freq=5",
+    "--max-train-steps=40",
+  ]
   whole = Run(small_run.dataset_dir, tmp_path / "whole")
   main("train", *whole.flags, *flags)
   killed = Run(small_run.dataset_dir, tmp_path / "killed")
@@ -273,7 +322,8 @@ def test_killed_training_goes_on_as_if_nothing_had_happened(
     for run in (whole, killed)
   ]
   for name in weights[0].get_variable_to_shape_map():
-    if "SAVE_COUNTER" in name.upper() or name.startswith("_"):
+    # How long it took is for the clock to say.
+    if "SAVE_COUNTER" in name.upper() or name.startswith(("_", "seconds")):
       continue
     np.testing.assert_array_equal(
       weights[0].get_tensor(name), weights[1].get_tensor(name), err_msg=name

@@ -7,7 +7,8 @@ from nann.model import scorer as scorers
 from nann.model.layers import Phase
 from nann.model.scorer import Items, Scorer, ScorerSpec
 
-ZOO = ["attention", "dnn", "two_tower", "examples.keras_scorer:KerasScorer"]
+OURS = ["attention", "nann_plus", "dnn", "two_tower"]
+ZOO = [*OURS, "examples.keras_scorer:KerasScorer"]
 SPEC = ScorerSpec(num_items=50, num_categories=7, emb_dim=4, seed=3)
 
 
@@ -63,7 +64,7 @@ def test_items_of_each_user_score_like_shared_items(name: str) -> None:
     HISTORY, scorer.history_embedding(HISTORY), Phase.INFERENCE
   )
   own = tf.nest.map_structure(
-    lambda x: tf.tile(x[None], [3, 1, 1]),
+    lambda x: tf.repeat(x[None], 3, axis=0),
     scorer.item_state(everything, embedding),
   )
   got = scorer.score(user, own, Phase.INFERENCE)
@@ -78,16 +79,19 @@ def test_empty_history_has_finite_scores(name: str) -> None:
   assert np.isfinite(scores(scorer, scorer.parts())[2]).all()
 
 
-@pytest.mark.parametrize("name", ["attention", "dnn", "two_tower"])
+@pytest.mark.parametrize("name", OURS)
 def test_more_padding_changes_nothing(name: str) -> None:
   scorer = make(name)
-  embedding = scorer.item_embedding(items(*range(1, 51)), Phase.INFERENCE)
+  everything = items(*range(1, 51))
+  embedding = scorer.item_embedding(everything, Phase.INFERENCE)
 
   def of(history: Items) -> np.ndarray:
     user = scorer.user_state(
       history, scorer.history_embedding(history), Phase.INFERENCE
     )
-    state = scorer.item_state(None, embedding[None])
+    state = tf.nest.map_structure(
+      lambda x: x[None], scorer.item_state(everything, embedding)
+    )
     return scorer.score(user, state, Phase.INFERENCE).numpy()
 
   short, long = items([3, 9, 27]), items([3, 9, 27, 0, 0, 0, 0])
@@ -169,7 +173,7 @@ def test_variables_of_keras_layers_are_found() -> None:
   assert len(scorer.all_trainable_variables()) == 2 + 2 + 2 + 1 + 3
 
 
-@pytest.mark.parametrize("name", ["attention", "dnn", "two_tower"])
+@pytest.mark.parametrize("name", OURS)
 def test_every_variable_is_found_once(name: str) -> None:
   found = make(name).all_trainable_variables()
   assert len(found) == len({id(variable) for variable in found})
@@ -179,7 +183,7 @@ def test_every_variable_is_found_once(name: str) -> None:
 @pytest.mark.parametrize(
   ("name", "message"),
   [
-    ("nothing", "wanted one of attention, dnn, two_tower"),
+    ("nothing", "wanted one of attention, dnn, nann_plus, two_tower"),
     ("no.such.module:Scorer", "No module named"),
     ("nann.model.dnn:Missing", "has no attribute"),
     ("nann.model.layers:Dense", "wanted a subclass"),
