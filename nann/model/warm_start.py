@@ -17,8 +17,8 @@ import scipy.sparse
 _OVERSAMPLING, _ITERATIONS = 16, 6
 _BLOCK_EVENTS = 4_000_000
 # A = U^-0.5 X N^-0.35 with the users' and the items' numbers of partners. Half
-# is the usual exponent of both; for the items less was far better on a catalogue
-# with many rare items, and no worse on one with few.
+# is the usual exponent of both; for the items less was far better on a
+# catalogue with many rare items, and no worse on one with few.
 _USER_POWER, _ITEM_POWER = 0.5, 0.35
 _LOWEST_LOG_GAIN, _HIGHEST_LOG_GAIN = -12.0, 6.0
 _SAMPLE_USERS, _SAMPLE_ITEMS, _SAMPLE_LENGTH = 256, 1000, 50

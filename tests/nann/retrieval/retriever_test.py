@@ -75,6 +75,33 @@ def all_scores(retriever: Retriever, users: np.ndarray) -> np.ndarray:
   ).numpy()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("policy", [PAPER, BEST_FIRST])
+def test_search_with_ids_in_the_state_gives_exact_scores(
+  policy: results.Policy, dtype: str
+) -> None:
+  """Scorer nann_plus: ids of items and histories meet inside the search."""
+  ours = make(shuffled=True, dtype=dtype, name="nann_plus")
+  users = histories(12)
+  found = search(ours, users, policy, 10)
+  scores = all_scores(ours, users)
+  for user in range(12):
+    # Every user's own repetitions, in a batch with others.
+    np.testing.assert_allclose(
+      found.scores[user], scores[user][found.rows[user]], atol=1e-3
+    )
+  full = exact(ours, users, 10)
+  shared = [
+    len(np.intersect1d(a, b))
+    for a, b in zip(found.rows, full.rows, strict=True)
+  ]
+  # Policy paper does not begin at the history: it may miss repetitions.
+  assert np.mean(shared) > (8 if policy is BEST_FIRST else 5)
+  # What was taken before comes first: repetition outweighs fresh weights.
+  rows = ours.items.rows_of(users)
+  assert all(row in rows[user] for user, row in enumerate(full.rows[:, 0]))
+
+
 @pytest.mark.parametrize("k", [1, 7, 300, 1000])
 def test_exact_search_is_a_sort(retriever: Retriever, k: int) -> None:
   users = histories(20)
