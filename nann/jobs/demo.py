@@ -14,6 +14,7 @@ from nann import config, console, files, paths, report
 from nann.data_provider import dataset
 from nann.jobs import (
   build_index,
+  export,
   extract_feature,
   measuring,
   prepare_data,
@@ -41,10 +42,11 @@ def run(settings: config.Config) -> None:
       (build_index, "embeddings become a graph"),
       (tune, "the search is tuned"),
       (test, "the search is measured"),
+      (export, "the model is made ready to serve"),
     ),
     start=1,
   ):
-    console.say(f"--- {number} of 6: {title}")
+    console.say(f"--- {number} of 7: {title}")
     job.run(settings)
   _write_report(settings, output)
   console.say(f"done in {console.duration(time.monotonic() - begin)}")
