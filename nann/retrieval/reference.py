@@ -93,7 +93,7 @@ def _paper_search(
   widths = _width_of_step(policy.widths, hops, num_steps)
   entries = tf.tile(graph.entry_points[None], [num_users, 1])
   beam = stock_beam.merge(
-    stock_beam.first_beam(entries), entries, evaluate(entries), widths[0]
+    stock_beam.empty_beam(entries), entries, evaluate(entries), widths[0]
   )
   counts = _column(tf.constant(0), num_steps, entries)
   step, k_found = tf.constant(1), tf.minimum(k, widths[-1])
@@ -101,7 +101,7 @@ def _paper_search(
     visited = tf.zeros([num_users * num_rows], tf.bool)
     visited = stock_beam.mark_visited(visited, beam.rows, num_rows)
     # The answers: of all that the last level's beam is offered.
-    found = stock_beam.first_beam(beam.rows)
+    found = stock_beam.empty_beam(beam.rows)
     if number == 0:
       found = _add(found, beam.rows, beam.scores, k_found, may_return)
 
@@ -211,7 +211,7 @@ def _best_first_search(
   both = stock_beam.distinct(tf.concat([expand, only_score], axis=1))
   entries = stock_beam.limit(both, max_evaluations)
   visited = stock_beam.mark_visited(visited, entries, num_rows)
-  beam = merge(stock_beam.first_beam(entries), entries)
+  beam = merge(stock_beam.empty_beam(entries), entries)
   total = stock_beam.count(entries)
   # Of the entries to expand, those that were scored: distinct, in order.
   num_expand = stock_beam.count(stock_beam.distinct(expand))

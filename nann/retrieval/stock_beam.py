@@ -106,7 +106,7 @@ def _in_order(beam: Beam, order: tf.Tensor) -> Beam:
   return Beam(*(tf.gather(part, order, batch_dims=1) for part in beam))
 
 
-def first_beam(rows: tf.Tensor) -> Beam:
+def empty_beam(rows: tf.Tensor) -> Beam:
   """Returns an empty beam for as many queries as `rows` [B, *] has."""
   nothing = rows[:, :0]
   return Beam(nothing, tf.cast(nothing, tf.float32), tf.cast(nothing, tf.bool))
