@@ -39,7 +39,8 @@ from nann.serving.model import Model
 from nann.serving.signature import Limits
 
 _FOLDER = pathlib.Path(__file__).parent
-_NUM_CLIENTS = 8
+# Of each that runs at a time, one more waits: nobody is refused.
+_CLIENTS_PER_CORE = 2
 # Widths that score about 8,000 items of a catalogue of 50,000.
 _PAPER_WIDTHS = (100, 200, 300, 300, 300, 200)
 _STEADY_SHARE, _OVERLOAD, _SWAP_SHARE = 0.8, 3.0, 0.4
@@ -100,6 +101,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.swaps,
       )
     model.close()
+    del model
     with _server(base_path, "--version-labels=old=1") as server:
       figures |= serving_memory.shared_pages(server.process.pid)
   return figures
@@ -302,12 +304,13 @@ def _throughput(
 ) -> dict[str, Any]:
   cores = len(os.sched_getaffinity(0))
   _in_process(model, workload, cores, 1.0)
-  _generate(server, workload, -_NUM_CLIENTS, 1.0)
+  clients = _CLIENTS_PER_CORE * cores
+  _generate(server, workload, -clients, 1.0)
   inside, served, ratios, processor_ms = [], [], [], []
   for _ in range(arguments.turns):
     rate, _ = _in_process(model, workload, cores, arguments.seconds)
     used = serving_memory.processor_seconds(server.process.pid)
-    load = _generate(server, workload, -_NUM_CLIENTS, arguments.seconds)
+    load = _generate(server, workload, -clients, arguments.seconds)
     used = serving_memory.processor_seconds(server.process.pid) - used
     inside.append(rate)
     served.append(load.answers_per_s)

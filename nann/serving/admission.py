@@ -47,6 +47,7 @@ class Admission:
     self._max_wait_s = max_wait_s
     # How long a request runs, by those of late; 0: none has run.
     self._run_s = 0.0
+    self._is_patient = False
     self._mutex = threading.Lock()
     self._became_empty = threading.Condition(self._mutex)
     self._inside = 0
@@ -93,9 +94,21 @@ class Admission:
         if not self.is_open and self._inside == 0:
           self._became_empty.notify_all()
 
+  @contextlib.contextmanager
+  def patient(self) -> Iterator[None]:
+    """Lets requests wait longer while the block runs, up to the fixed number.
+
+    For what slows all of them down for a moment: better late than refused.
+    """
+    self._is_patient = True
+    try:
+      yield
+    finally:
+      self._is_patient = False
+
   def _waiting_bound(self) -> float:
     """Returns how many may wait now."""
-    if self._run_s == 0.0 or self.max_waiting == 0:
+    if self._run_s == 0.0 or self._is_patient:
       return self.max_waiting
     in_time = self._max_wait_s * self.max_running / self._run_s
     # One for each that runs keeps them busy, however slow they are.

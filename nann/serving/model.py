@@ -161,3 +161,4 @@ class Model:
     """Frees what the model holds; nothing may run."""
     self._callables = {}
     self._session.close()
+    del self._session

@@ -20,6 +20,7 @@ from nann.serving.grpc_services import (
   Services,
 )
 from nann.serving.metrics import Metrics
+from nann.serving.model import Model
 from nann.serving.predictor import Predictor
 from nann.serving.signature import Limits
 from nann.serving.system import num_cores
@@ -54,7 +55,10 @@ class Server:
     self._settings = settings
     self._credentials = _credentials(settings)
     self.log = AccessLog(settings.log_json, settings.access_log)
-    self.versions = Versions(base_path, settings.labels(), self.log.tell, load)
+    self._load = load
+    self.versions = Versions(
+      base_path, settings.labels(), self.log.tell, self._load_beside
+    )
     running = settings.concurrency or num_cores()
     waiting = settings.max_queue or _WAITING_PER_RUNNING * running
     self.admission = Admission(running, waiting, settings.max_wait_ms / 1e3)
@@ -79,6 +83,10 @@ class Server:
     self._rest: _RestServer | None = None
     self.port = 0
     self.rest_port: int | None = None
+
+  def _load_beside(self, folder: pathlib.Path, version: int) -> Model:
+    with self.admission.patient():
+      return self._load(folder, version)
 
   def start(self) -> None:
     """Loads what is there and begins to answer.

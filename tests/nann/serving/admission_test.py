@@ -43,6 +43,9 @@ def test_no_more_may_wait_than_run_in_time() -> None:
     admission._take_place(CallLimit())
     admission._give_place(60.0)
   assert admission._waiting_bound() == 2
+  with admission.patient():
+    assert admission._waiting_bound() == 100
+  assert admission._waiting_bound() == 2
 
 
 def test_closed_admits_nobody() -> None:
