@@ -106,16 +106,18 @@ def test_killed_exports_show_no_broken_version(
   wanted = answers(export.version(1), raw_ids)
   assert (wanted["num_unknown"] < 4).all()
   rng = np.random.default_rng(0)
-  moments = rng.uniform(0.0, 1.05 * seconds, NUM_KILLS)
   num_killed = 0
   with Watcher(export.versions) as watcher:
-    for number, moment in enumerate(moments):
+    while num_killed < NUM_KILLS:
+      begin = time.monotonic()
       process = start(run)
       try:
-        process.wait(timeout=moment)
+        process.wait(timeout=rng.uniform(0.0, seconds))
+        # How long an export takes depends on what else runs.
+        seconds = time.monotonic() - begin
       except subprocess.TimeoutExpired:
         # Now and then with its children.
-        kill = os.killpg if number % 2 else os.kill
+        kill = os.killpg if num_killed % 2 else os.kill
         kill(process.pid, signal.SIGKILL)
         num_killed += 1
       process.wait()
@@ -132,7 +134,6 @@ def test_killed_exports_show_no_broken_version(
       for name, value in wanted.items():
         np.testing.assert_allclose(got[name], value, atol=1e-5)
   assert watcher.faults == []
-  assert num_killed > NUM_KILLS // 2
   # The next export goes as if nothing had happened.
   assert start(run).wait() == 0
   assert not list(export.root.glob(".staging*"))
