@@ -8,20 +8,12 @@ take turns, and a ratio is the median over the turns: machines drift.
 """
 
 import argparse
-import contextlib
-import dataclasses
-import json
 import os
 import pathlib
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -30,6 +22,14 @@ import harness
 import numpy as np
 import serving_memory
 import tensorflow as tf
+from serving_processes import (
+  Server,
+  Workload,
+  finished,
+  generate,
+  server_of,
+  start,
+)
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from nann import paths
@@ -38,7 +38,6 @@ from nann.serving.call_limit import CallLimit
 from nann.serving.model import Model
 from nann.serving.signature import Limits
 
-_FOLDER = pathlib.Path(__file__).parent
 # Of each that runs at a time, one more waits: nobody is refused.
 _CLIENTS_PER_CORE = 2
 # Widths that score about 8,000 items of a catalogue of 50,000.
@@ -62,21 +61,6 @@ def main() -> None:
   )
 
 
-@dataclasses.dataclass(frozen=True)
-class Workload:
-  """A request, ready to be sent and ready to be run.
-
-  Attributes:
-    signature: Its name.
-    feeds: For `Model.run`.
-    file: The request as bytes.
-  """
-
-  signature: str
-  feeds: list[np.ndarray]
-  file: pathlib.Path
-
-
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
   found = pathlib.Path(arguments.versions)
   newest = max(int(x.name) for x in found.iterdir() if x.name.isdigit())
@@ -87,7 +71,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     model = Model(base_path / "1", 1)
     workloads = _workloads(model, base_path / "1", arguments.widths, folder)
     figures: dict[str, Any] = {}
-    with _server(base_path) as server:
+    with server_of(base_path) as server:
       for policy, workload in workloads.items():
         figures |= _throughput(policy, workload, model, server, arguments)
       figures |= _overhead(workloads["best_first"], model, server, arguments)
@@ -102,7 +86,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
       )
     model.close()
     del model
-    with _server(base_path, "--version-labels=old=1") as server:
+    with server_of(base_path, "--version-labels=old=1") as server:
       figures |= serving_memory.shared_pages(server.process.pid)
   return figures
 
@@ -151,126 +135,6 @@ def _workloads(
   return found
 
 
-@dataclasses.dataclass(frozen=True)
-class Server:
-  """A server that runs.
-
-  Attributes:
-    process: Its process.
-    target: host:port of its gRPC.
-    base_path: What it serves.
-    lines: What it has said.
-  """
-
-  process: subprocess.Popen
-  target: str
-  base_path: pathlib.Path
-  lines: list[str]
-
-  def wait_for(self, text: str) -> None:
-    """Returns when the server has said something."""
-    while not any(text in line for line in self.lines):
-      if self.process.poll() is not None:
-        raise RuntimeError("the server ended: " + "".join(self.lines))
-      time.sleep(0.005)
-
-
-@contextlib.contextmanager
-def _server(base_path: pathlib.Path, *flags: str) -> Iterator[Server]:
-  process = subprocess.Popen(
-    [
-      *(sys.executable, "main.py", "--job-type=serve"),
-      *(f"--model-base-path={base_path}", "--port=0", "--rest-port=-1"),
-      *("--noaccess-log", "--poll-interval-s=0.05", *flags),
-    ],
-    cwd=_FOLDER.parent,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-  lines: list[str] = []
-  assert process.stderr is not None
-  reader = threading.Thread(target=lines.extend, args=(process.stderr,))
-  reader.daemon = True
-  reader.start()
-  server = Server(process, "", base_path, lines)
-  try:
-    server.wait_for("is served")
-    said = next(line for line in lines if "is served" in line)
-    target = re.search(r"gRPC at (\S+?)[,;]", said)
-    assert target is not None, said
-    yield dataclasses.replace(server, target=target[1])
-  finally:
-    process.send_signal(signal.SIGTERM)
-    process.wait(60)
-
-
-@dataclasses.dataclass(frozen=True)
-class Load:
-  """How the requests of a generator went.
-
-  Attributes:
-    seconds: How long it ran.
-    generator_cores: Processors that it used.
-    codes: [n] of each request.
-    moments_s: [n] when it was meant to go.
-    latencies_ms: [n] until the answer or the refusal.
-  """
-
-  seconds: float
-  generator_cores: float
-  codes: np.ndarray
-  moments_s: np.ndarray
-  latencies_ms: np.ndarray
-
-  @property
-  def is_ok(self) -> np.ndarray:
-    return self.codes == "OK"
-
-  @property
-  def answers_per_s(self) -> float:
-    """At the share of the processors that the generator left."""
-    cores = len(os.sched_getaffinity(0))
-    share = (cores - self.generator_cores) / cores
-    return float(self.is_ok.sum() / self.seconds / share)
-
-  def percentile_ms(self, percent: float) -> float:
-    return float(np.percentile(self.latencies_ms[self.is_ok], percent))
-
-
-def _generate(
-  server: Server, workload: Workload, rate: float, seconds: float, seed: int = 0
-) -> Load:
-  return _finished(_start(server, workload, rate, seconds, seed))
-
-
-def _start(
-  server: Server, workload: Workload, rate: float, seconds: float, seed: int = 0
-) -> subprocess.Popen:
-  return subprocess.Popen(
-    [
-      *(sys.executable, str(_FOLDER / "serving_generator.py"), server.target),
-      *(str(workload.file), str(rate), str(seconds), str(seed)),
-    ],
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-
-
-def _finished(generator: subprocess.Popen) -> Load:
-  text, _ = generator.communicate()
-  content = json.loads(text)
-  latencies = np.array(content["latencies_ms"])
-  moments = np.array(content["moments_s"])
-  seconds = float((moments + latencies / 1e3).max())
-  return Load(
-    seconds,
-    content["processor_s"] / content["seconds"],
-    np.array(content["codes"]),
-    moments,
-    latencies,
-  )
-
-
 def _in_process(
   model: Model, workload: Workload, num_threads: int, seconds: float
 ) -> tuple[float, float]:
@@ -305,12 +169,12 @@ def _throughput(
   cores = len(os.sched_getaffinity(0))
   _in_process(model, workload, cores, 1.0)
   clients = _CLIENTS_PER_CORE * cores
-  _generate(server, workload, -clients, 1.0)
+  generate(server, workload, -clients, 1.0)
   inside, served, ratios, processor_ms = [], [], [], []
   for _ in range(arguments.turns):
     rate, _ = _in_process(model, workload, cores, arguments.seconds)
     used = serving_memory.processor_seconds(server.process.pid)
-    load = _generate(server, workload, -clients, arguments.seconds)
+    load = generate(server, workload, -clients, arguments.seconds)
     used = serving_memory.processor_seconds(server.process.pid) - used
     inside.append(rate)
     served.append(load.answers_per_s)
@@ -335,7 +199,7 @@ def _overhead(
   differences = []
   for _ in range(arguments.turns):
     _, inside_ms = _in_process(model, workload, 1, 1.0)
-    load = _generate(server, workload, -1, 1.0)
+    load = generate(server, workload, -1, 1.0)
     differences.append(load.percentile_ms(50) - inside_ms)
   return {"p50_overhead_ms": float(np.median(differences))}
 
@@ -354,10 +218,8 @@ def _overload(
   seconds = 2 * arguments.seconds
   ratios, shed, steady_shed, steady_ms, busy_ms = [], [], [], [], []
   for turn in range(arguments.turns):
-    steady = _generate(
-      server, workload, _STEADY_SHARE * capacity, seconds, turn
-    )
-    busy = _generate(server, workload, _OVERLOAD * capacity, seconds, turn)
+    steady = generate(server, workload, _STEADY_SHARE * capacity, seconds, turn)
+    busy = generate(server, workload, _OVERLOAD * capacity, seconds, turn)
     assert set(busy.codes) <= {"OK", "RESOURCE_EXHAUSTED"}, set(busy.codes)
     steady_ms.append(steady.percentile_ms(99))
     busy_ms.append(busy.percentile_ms(99))
@@ -378,9 +240,9 @@ def _swaps(
 ) -> dict[str, Any]:
   """Publishes versions one after the other under load."""
   # The first of each kind of thing fills pools.
-  _generate(server, workload, rate, 2.0)
+  generate(server, workload, rate, 2.0)
   before = serving_memory.resident_bytes(server.process.pid)
-  generator = _start(server, workload, rate, 2.0 * num_swaps, 1)
+  generator = start(server, workload, rate, 2.0 * num_swaps, 1)
   # As long as it takes the generator to connect.
   time.sleep(1.0)
   windows = []
@@ -391,10 +253,10 @@ def _swaps(
     _publish(server.base_path / str(version - 1), server.base_path, version)
     server.wait_for(f"version {version - 1} is unloaded")
     windows.append((published, time.perf_counter() - begin))
-  load = _finished(generator)
+  load = finished(generator)
   in_swap = np.zeros(len(load.codes), bool)
-  for start, end in windows:
-    in_swap |= (load.moments_s >= start - 0.5) & (load.moments_s <= end + 0.5)
+  for begun, end in windows:
+    in_swap |= (load.moments_s >= begun - 0.5) & (load.moments_s <= end + 0.5)
   latencies, is_ok = load.latencies_ms, load.is_ok
   steady_ms = float(np.percentile(latencies[is_ok & ~in_swap], 99))
   swap_ms = float(np.percentile(latencies[is_ok & in_swap], 99))
@@ -403,7 +265,7 @@ def _swaps(
     "num_swaps": num_swaps,
     "swap_requests": int(in_swap.sum()),
     "swap_failures": int((~is_ok).sum()),
-    "swap_seconds": float(np.mean([end - start for start, end in windows])),
+    "swap_seconds": float(np.mean([end - begun for begun, end in windows])),
     "swap_p99_ms": swap_ms,
     "swap_steady_p99_ms": steady_ms,
     "swap_p99_ratio": swap_ms / steady_ms,
