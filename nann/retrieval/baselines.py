@@ -33,8 +33,11 @@ class Baselines:
     self._popular = np.argsort(-counts, kind="stable")
     self._popular = self._popular[self._popular > 0]
     ones = np.ones(len(item_ids), dtype=np.float32)
+    # Summing sorts in place: without a copy, the caller's sequences.
     matrix = scipy.sparse.csr_matrix(
-      (ones, item_ids, row_splits), shape=(len(row_splits) - 1, num_items + 1)
+      (ones, item_ids, row_splits),
+      shape=(len(row_splits) - 1, num_items + 1),
+      copy=True,
     )
     matrix.sum_duplicates()
     matrix.data[:] = 1.0

@@ -93,6 +93,14 @@ class TestBaselines:
     scores = np.array([cosine[np.unique(h[h > 0])].sum(0) for h in histories])
     return scores[:, 1:]
 
+  @pytest.mark.parametrize("dtype", [np.int32, np.int64])
+  def test_sequences_are_left_as_they_are(self, dtype: type) -> None:
+    items = np.array([3, 1, 3, 2, 1], dtype)
+    splits = np.array([0, 3, 5], dtype)
+    baselines.Baselines(items, splits, 3)
+    np.testing.assert_array_equal(items, [3, 1, 3, 2, 1])
+    np.testing.assert_array_equal(splits, [0, 3, 5])
+
   @pytest.mark.parametrize("seed", range(10))
   def test_item_item_is_the_sum_of_cosines(self, seed: int) -> None:
     items, splits, histories = self.world(seed)
