@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=10,
     help="shortest history of a training target",
   )
+  parser.add_argument(
+    "--item-state-dtype",
+    default="float32",
+    choices=("float32", "float16", "bfloat16"),
+    help="how the items' states are kept",
+  )
   parser.add_argument("--output-root", help="a run that is there already")
   parser.add_argument("--dataset-dir", help="the records of that run")
 
@@ -73,7 +79,9 @@ def load(arguments: argparse.Namespace) -> TrainedRun:
     _make(arguments, output_root, dataset_dir)
   output = paths.OutputPaths(output_root)
   data = dataset.load(dataset_dir)
-  retriever = artefacts.load_retriever(output, data, with_index=True)
+  retriever = artefacts.load_retriever(
+    output, data, with_index=True, state_dtype=arguments.item_state_dtype
+  )
   return TrainedRun(name, data, retriever)
 
 

@@ -67,8 +67,7 @@ def test_graph_links_items_that_are_alike_in_profile() -> None:
     rows = np.repeat(np.arange(400), np.diff(level.row_splits))
     return float((groups[rows] == groups[level.values]).mean())
 
-  assert share_inside(None) < 0.1
-  assert share_inside(liked) > 0.2
+  assert share_inside(liked) > 3 * share_inside(None)
 
 
 def test_graph_keeps_the_nearest_by_embedding() -> None:
