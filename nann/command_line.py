@@ -184,7 +184,7 @@ def without_startup_notes() -> Iterator[None]:
   if flag_value("verbosity") > 0:
     yield
     return
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   with _muted_stderr():
     yield
     tensorflow = sys.modules.get("tensorflow")
