@@ -75,6 +75,7 @@ DEMO_DEFAULTS: dict[str, Any] = {
   "batch_size": 400,
   "num_neg": 100,
   "max_train_steps": 600,
+  "num_validations": 1,
   "num_test_batch": 2000,
   "sweep": True,
 }
