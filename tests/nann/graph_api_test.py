@@ -281,10 +281,7 @@ def test_error_of_the_scorer_comes_through(num_threads: int) -> None:
       {"policy": "paper", "hops": [1], "widths": [1]},
       "hops has 1 entries, wanted 2",
     ),
-    (
-      {"policy": "paper", "hops": [2, 1], "widths": [1]},
-      "widths has 1 entries, wanted",
-    ),
+    ({"policy": "paper", "hops": [2, 1], "widths": [1]}, "widths has 1 ent"),
     ({"entries": [0, 3]}, r"entries\[0, 1\] = 3 is outside \[0, 3\)"),
     ({"exclude": [7]}, r"exclude\[0, 0\] = 7 is outside \[0, 3\)"),
     ({"entries": [0.5]}, "entries has dtype float64, wanted integers"),

@@ -178,49 +178,6 @@ def test_documented_commands_do_what_the_jobs_do(
   assert (index / "enter_points.npy").exists()
 
 
-def test_scorer_of_the_users_own_runs_the_whole_path(
-  small_run: Run, tmp_path: pathlib.Path
-) -> None:
-  run = Run(small_run.dataset_dir, tmp_path)
-  main(
-    "train",
-    *run.flags,
-    *TRAIN_FLAGS,
-    "--scorer=examples.keras_scorer:KerasScorer",
-    "--max-train-steps=20",
-  )
-  main("extract_feature", *run.flags)
-  main("build_index", *run.flags)
-  main("test", *run.flags, "--topk-eval=10")
-  report = json.loads((tmp_path / "metrics" / "test.json").read_text())
-  assert report["agreement"][0]["coverage"]["mean"] > 0.5
-
-
-def test_own_scorer_runs_the_whole_path(
-  small_run: Run, tmp_path: pathlib.Path
-) -> None:
-  run = Run(small_run.dataset_dir, tmp_path)
-  done = main(
-    "train",
-    *run.flags,
-    *TRAIN_FLAGS,
-    "--scorer=nann_plus",
-    "--train-epochs=9",
-    "--sequence-batch=16",
-    "--sequence-negatives=64",
-    "--max-train-steps=40",
-    "--num-validations=2",
-  )
-  assert "warm start from counting" in done.stdout
-  assert "step 20: recall@200" in done.stdout
-  assert (paths.OutputPaths(tmp_path).model / "best.index").exists()
-  main("extract_feature", *run.flags)
-  main("build_index", *run.flags, "--hnsw-num-neighbors=4")
-  main("test", *run.flags, "--topk-eval=10", "--search-mode=graph", "--ef=60")
-  report = json.loads((tmp_path / "metrics" / "test.json").read_text())
-  assert report["agreement"][0]["coverage"]["mean"] > 0.8
-
-
 def test_training_ends_within_its_time_budget(
   small_run: Run, tmp_path: pathlib.Path
 ) -> None:
