@@ -15,6 +15,7 @@ from nann.data_provider import dataset
 from nann.jobs import artefacts, build_index, extract_feature, prepare_data
 from nann.jobs import train as train_job
 from nann.retrieval.retriever import Retriever
+from nann.setting_groups import SearchSettings
 
 _ROOT = pathlib.Path("output/benchmark")
 _TRAINING = {"batch_size": 400, "num_neg": 100, "print_freq": 200}
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     "--item-state-dtype",
-    default="float32",
+    default=SearchSettings.item_state_dtype,
     choices=("float32", "float16", "bfloat16"),
     help="how the items' states are kept",
   )

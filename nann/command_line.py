@@ -10,13 +10,13 @@ import dataclasses
 import importlib
 import os
 import sys
-import tempfile
 import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
+from nann import quiet
 from nann.settings import Settings, flag_name
 
 
@@ -136,6 +136,15 @@ def manual_page(
   return "\n".join(lines) + "\n"
 
 
+def _print_whole_or_part(text: str) -> None:
+  """Prints; a reader such as `head` may leave before the end."""
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    # Else Python writes what is left at its end, and complains.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(program: str, main: Callable[[], None], manual: str) -> None:
   """Parses the command line and runs `main`.
 
@@ -145,7 +154,7 @@ def run(program: str, main: Callable[[], None], manual: str) -> None:
 
   def parse(argv: list[str]) -> list[str]:
     if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
-      print(manual)
+      _print_whole_or_part(manual)
       sys.exit(0)
     try:
       rest: list[str] = flags.FLAGS(argv)
@@ -185,28 +194,9 @@ def without_startup_notes() -> Iterator[None]:
     yield
     return
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  with _muted_stderr():
+  with quiet.muted_stderr():
     yield
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
       tensorflow.config.list_physical_devices()
   logging.set_verbosity(logging.WARNING)
-
-
-@contextlib.contextmanager
-def _muted_stderr() -> Iterator[None]:
-  """Holds back what is written to stderr; lets it out if the block fails."""
-  sys.stderr.flush()
-  original = os.dup(2)
-  with tempfile.TemporaryFile() as held:
-    os.dup2(held.fileno(), 2)
-    try:
-      yield
-    except BaseException:
-      os.dup2(original, 2)
-      held.seek(0)
-      sys.stderr.write(held.read().decode(errors="replace"))
-      raise
-    finally:
-      os.dup2(original, 2)
-      os.close(original)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from nann import quiet
+
 LIBRARY_PATH = pathlib.Path(__file__).parent / "_nann_ops.so"
 
 # (user_state nest of [1, *], item_state nest of [1, n, *]) -> [1, n] float32.
@@ -44,6 +46,16 @@ def library() -> Any:
       " --inplace"
     )
   return tf.load_op_library(str(LIBRARY_PATH))
+
+
+@functools.cache
+def expect_float16() -> None:
+  """Lets TensorFlow say now, unheard, that oneDNN leaves float16 to Eigen.
+
+  It says so once in a process, as an error, at the first op on float16.
+  """
+  with quiet.muted_stderr(), tf.init_scope():
+    tf.concat([tf.zeros(1, tf.float16), tf.zeros(1, tf.float16)], axis=0)
 
 
 def _scorer_function(

@@ -218,8 +218,9 @@ class SearchSettings(Settings):
     False, "Return no item that is in the user's history."
   )
   item_state_dtype: str = setting(
-    "float32",
-    "How the state of the items is kept in memory.",
+    "float16",
+    "How the state of the items is kept: float16 is read faster than float32"
+    " and finds the same.",
     choices=("float32", "float16", "bfloat16"),
   )
 

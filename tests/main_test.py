@@ -1,3 +1,8 @@
+import os
+import pathlib
+import subprocess
+import sys
+
 import pytest
 
 import main as main_module
@@ -13,6 +18,21 @@ def test_help_is_a_manual_of_all_jobs_and_flags() -> None:
   for group in config.setting_groups().values():
     for name in group.__dataclass_fields__:
       assert settings.flag_name(name) in done.stdout
+
+
+def test_help_ends_quietly_when_its_reader_leaves() -> None:
+  reader, writer = os.pipe()
+  os.close(reader)
+  done = subprocess.run(
+    [sys.executable, "main.py", "--help"],
+    stdout=writer,
+    stderr=subprocess.PIPE,
+    cwd=pathlib.Path(main_module.__file__).parent,
+    check=False,
+  )
+  os.close(writer)
+  assert done.returncode == 0
+  assert done.stderr == b""
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ class Retriever:
     self.index = index
     self.scorer = scorer
     self._beam_search, make_parts = _SEARCH_OPS[search_ops]
+    if state_dtype == "float16":
+      ops.expect_float16()
     self.parts = make_parts(scorer, tf.as_dtype(state_dtype))
     self.category_table = np.asarray(category_table, np.int64)
     self._lookup = Lookup(scorer, items, index, self.category_table)
@@ -82,7 +84,8 @@ class Retriever:
     self._search_functions: dict[Any, Any] = {}
 
   def _compute_item_state(self) -> Any:
-    parts = []
+    # Laid into arrays made once: joining chunks would hold all states twice.
+    arrays: list[np.ndarray] = []
     for begin in range(0, len(self.items), _STATE_ROWS):
       rows = slice(begin, begin + _STATE_ROWS)
       items = Items(
@@ -90,8 +93,17 @@ class Retriever:
         tf.constant(self.items.category_ids[rows], tf.int64),
       )
       embeddings = tf.constant(self.items.embeddings[rows], tf.float32)
-      parts.append(self.parts.item_state(items, embeddings))
-    return tf.nest.map_structure(lambda *x: tf.concat(x, axis=0), *parts)
+      state = self.parts.item_state(items, embeddings)
+      parts = [part.numpy() for part in tf.nest.flatten(state)]
+      if not arrays:
+        arrays = [
+          np.empty((len(self.items), *part.shape[1:]), part.dtype)
+          for part in parts
+        ]
+      for array, part in zip(arrays, parts, strict=True):
+        array[rows] = part
+    tensors = [tf.convert_to_tensor(array) for array in arrays]
+    return tf.nest.pack_sequence_as(state, tensors)
 
   def with_entries(self, entries: np.ndarray) -> "Retriever":
     """Returns the same retriever with other entries beside the history."""

@@ -42,6 +42,7 @@ class Model:
     if not (folder / paths.SAVED_MODEL).is_file():
       raise ValueError(f"{folder / paths.SAVED_MODEL} is missing")
     ops.library()
+    ops.expect_float16()
     options = config_pb2.ConfigProto(
       intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nann import ops, paths
+from nann import config, ops, paths
 from nann.data_provider import dataset
 from nann.delivery import verify
 from nann.model.scorer import Items
@@ -115,7 +115,9 @@ def from_model(
 
 @pytest.fixture(scope="module")
 def retriever(original: pathlib.Path) -> Retriever:
-  return parity_test.load_retriever(original)
+  return parity_test.load_retriever(
+    original, config.SearchSettings.item_state_dtype
+  )
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,8 @@ def test_model_of_the_original_system(
   for name in ("embeddings", "index"):
     shutil.copytree(original / name, tmp_path / name)
   run = Run(original / "data", tmp_path)
-  main("export", *run.flags, "--search-policy=paper", "--search-mode=graph")
+  flags = ["--search-mode=graph", "--item-state-dtype=float32"]
+  main("export", *run.flags, "--search-policy=paper", *flags)
   version = paths.OutputPaths(tmp_path).export.version(1)
   session, signatures = verify.open_saved_model(version)
   answer = verify.answers_of(session, signatures)("retrieve")

@@ -38,7 +38,8 @@ class TestOriginalModel:
   ) -> None:
     for name in ("embeddings", "index"):
       shutil.copytree(original / name, run.output_root / name)
-    main("test", *run.flags, "--search-policy=paper", "--num-test-batch=200")
+    flags = ["--search-policy=paper", "--item-state-dtype=float32"]
+    main("test", *run.flags, *flags, "--num-test-batch=200")
     report = json.loads((run.output_root / "metrics/test.json").read_text())
     expected = np.load(original / "retrieval.npz")["num_scored"].mean(axis=0)
     np.testing.assert_allclose(report["num_scored"]["per_step"], expected)

@@ -31,7 +31,9 @@ def retriever(original: pathlib.Path) -> Retriever:
   return load_retriever(original)
 
 
-def load_retriever(original: pathlib.Path) -> Retriever:
+def load_retriever(
+  original: pathlib.Path, state_dtype: str = "float32"
+) -> Retriever:
   """Returns the original's model with its items and its graph."""
   table = dataset.load(original / "data").catalogue.category_table()
   item_ids = np.load(original / "embeddings" / "item_ids.npy")
@@ -41,6 +43,7 @@ def load_retriever(original: pathlib.Path) -> Retriever:
     ItemArrays(item_ids, table[item_ids], embeddings),
     storage.load(original / "index")[0],
     table,
+    state_dtype,
   )
 
 
