@@ -18,7 +18,7 @@ def load_retriever(
   output: paths.OutputPaths,
   data: dataset.PreparedData,
   with_index: bool,
-  state_dtype: str = "float32",
+  state_dtype: str,
   entries: np.ndarray | None = None,
   search_ops: str = "nann",
 ) -> Retriever:
@@ -168,9 +168,12 @@ def save_tuned(
 
 def search_parents(output: paths.OutputPaths) -> dict[str, str]:
   """Returns checksums of what search settings were tuned for."""
+  index = output.index / paths.MANIFEST
+  if not index.exists():  # An index of the original's.
+    index = output.index / paths.ENTRY_POINTS
   return {
-    path.name: files.checksum(path)
-    for path in (output.item_embeddings, output.index / paths.ENTRY_POINTS)
+    output.item_embeddings.name: files.checksum(output.item_embeddings),
+    f"index/{index.name}": files.checksum(index),
   }
 
 
