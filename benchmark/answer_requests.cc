@@ -71,7 +71,7 @@ absl::Status Print(size_t request, const std::string& name,
 absl::Status Run(const std::string& ops, const std::string& meta,
                  const std::string& model_path, const std::string& requests) {
   if (!ops.empty()) TF_RETURN_IF_ERROR(nann::LoadOps(ops));
-  const tensorflow::SessionOptions options = nann::ThreadOfRequest();
+  const nann::ModelOptions options = nann::ThreadOfRequest();
   std::unique_ptr<nann::ServedModel> model;
   TF_RETURN_IF_ERROR(
       meta.empty()

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tensorflow/c/c_api.h"
@@ -19,7 +20,6 @@ using tensorflow::GraphDef;
 using tensorflow::MetaGraphDef;
 using tensorflow::NodeDef;
 using tensorflow::Session;
-using tensorflow::SessionOptions;
 using tensorflow::SignatureDef;
 using tensorflow::Tensor;
 
@@ -61,6 +61,15 @@ std::string FolderOf(const std::string& file) {
   return slash == std::string::npos ? "." : file.substr(0, slash);
 }
 
+// Reads a protobuf; .pbtxt is text.
+template <typename Proto>
+absl::Status ReadProto(const std::string& path, Proto* proto) {
+  tensorflow::Env* const env = tensorflow::Env::Default();
+  return absl::EndsWith(path, ".pbtxt")
+             ? tensorflow::ReadTextProto(env, path, proto)
+             : tensorflow::ReadBinaryProto(env, path, proto);
+}
+
 }  // namespace
 
 absl::Status LoadOps(const std::string& library) {
@@ -74,16 +83,17 @@ absl::Status LoadOps(const std::string& library) {
       absl::StrCat("the op library ", library, " cannot be loaded: ", message));
 }
 
-SessionOptions ThreadOfRequest() {
-  SessionOptions options;
-  options.config.set_intra_op_parallelism_threads(1);
+ModelOptions ThreadOfRequest() {
+  ModelOptions options;
+  options.session.config.set_intra_op_parallelism_threads(1);
   // Below 0: ops run in the thread of the caller.
-  options.config.set_inter_op_parallelism_threads(-1);
+  options.session.config.set_inter_op_parallelism_threads(-1);
   return options;
 }
 
-ServedModel::ServedModel(std::unique_ptr<Session> session)
-    : session_(std::move(session)) {}
+ServedModel::ServedModel(std::unique_ptr<Session> session,
+                         const tensorflow::RunOptions& run_options)
+    : session_(std::move(session)), run_options_(run_options) {}
 
 ServedModel::~ServedModel() {
   for (const auto& [name, signature] : signatures_) {
@@ -93,31 +103,30 @@ ServedModel::~ServedModel() {
 }
 
 absl::Status ServedModel::FromSavedModel(const std::string& folder,
-                                         const SessionOptions& options,
+                                         const ModelOptions& options,
                                          std::unique_ptr<ServedModel>* model) {
   tensorflow::SavedModelBundle bundle;
-  TF_RETURN_IF_ERROR(
-      tensorflow::LoadSavedModel(options, {}, folder, {kServe}, &bundle));
-  model->reset(new ServedModel(std::move(bundle.session)));
+  TF_RETURN_IF_ERROR(tensorflow::LoadSavedModel(options.session, {}, folder,
+                                                {kServe}, &bundle));
+  model->reset(new ServedModel(std::move(bundle.session), options.run));
   return (*model)->AddSignatures(bundle.meta_graph_def);
 }
 
 absl::Status ServedModel::FromGraph(const std::string& graph_file,
                                     const std::string& meta_file,
-                                    const SessionOptions& options,
+                                    const ModelOptions& options,
                                     std::unique_ptr<ServedModel>* model) {
   GraphDef graph;
   MetaGraphDef meta;
-  tensorflow::Env* const env = tensorflow::Env::Default();
-  TF_RETURN_IF_ERROR(tensorflow::ReadBinaryProto(env, graph_file, &graph));
-  TF_RETURN_IF_ERROR(tensorflow::ReadBinaryProto(env, meta_file, &meta));
+  TF_RETURN_IF_ERROR(ReadProto(graph_file, &graph));
+  TF_RETURN_IF_ERROR(ReadProto(meta_file, &meta));
   SetAssetsFolder(absl::StrCat(FolderOf(graph_file), "/", kAssets), &graph);
-  std::unique_ptr<Session> session(tensorflow::NewSession(options));
+  std::unique_ptr<Session> session(tensorflow::NewSession(options.session));
   TF_RETURN_IF_ERROR(session->Create(graph));
   if (HasNode(graph, kReadArrays)) {
     TF_RETURN_IF_ERROR(session->Run({}, {}, {kReadArrays}, nullptr));
   }
-  model->reset(new ServedModel(std::move(session)));
+  model->reset(new ServedModel(std::move(session), options.run));
   return (*model)->AddSignatures(meta);
 }
 
@@ -140,6 +149,7 @@ absl::Status ServedModel::AddSignature(const std::string& name,
                                        const SignatureDef& described) {
   Signature signature;
   tensorflow::CallableOptions callable;
+  *callable.mutable_run_options() = run_options_;
   for (const auto& [input_name, info] : described.inputs()) {
     Input input;
     input.name = input_name;

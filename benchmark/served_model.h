@@ -1,7 +1,7 @@
 // An exported model in TensorFlow's C++ runtime: what it offers, and answers.
 //
-// The seed of the benchmark binary. Knows SavedModels, and exec.pb with
-// exec.meta.pb; knows neither requests in files nor clocks.
+// Knows SavedModels, and exec.pb with exec.meta.pb, binary or as text; knows
+// neither requests in files nor clocks.
 
 #ifndef NANN_BENCHMARK_SERVED_MODEL_H_
 #define NANN_BENCHMARK_SERVED_MODEL_H_
@@ -26,8 +26,14 @@ using NamedTensors = std::map<std::string, tensorflow::Tensor>;
 // Makes the ops of a library known to this process.
 absl::Status LoadOps(const std::string& library);
 
+// How a model is loaded and asked.
+struct ModelOptions {
+  tensorflow::SessionOptions session;
+  tensorflow::RunOptions run;
+};
+
 // Options for requests that run in parallel: one thread for each, its own.
-tensorflow::SessionOptions ThreadOfRequest();
+ModelOptions ThreadOfRequest();
 
 class ServedModel {
  public:
@@ -37,13 +43,13 @@ class ServedModel {
 
   // Loads a SavedModel, such as export/nann/1.
   static absl::Status FromSavedModel(const std::string& folder,
-                                     const tensorflow::SessionOptions& options,
+                                     const ModelOptions& options,
                                      std::unique_ptr<ServedModel>* model);
 
   // Loads exec.pb, whose arrays lie in assets/ beside it, and exec.meta.pb.
   static absl::Status FromGraph(const std::string& graph_file,
                                 const std::string& meta_file,
-                                const tensorflow::SessionOptions& options,
+                                const ModelOptions& options,
                                 std::unique_ptr<ServedModel>* model);
 
   std::vector<std::string> SignatureNames() const;
@@ -66,13 +72,15 @@ class ServedModel {
     tensorflow::Session::CallableHandle callable;
   };
 
-  explicit ServedModel(std::unique_ptr<tensorflow::Session> session);
+  ServedModel(std::unique_ptr<tensorflow::Session> session,
+              const tensorflow::RunOptions& run_options);
 
   absl::Status AddSignatures(const tensorflow::MetaGraphDef& meta);
   absl::Status AddSignature(const std::string& name,
                             const tensorflow::SignatureDef& described);
 
   std::unique_ptr<tensorflow::Session> session_;
+  const tensorflow::RunOptions run_options_;
   std::map<std::string, Signature> signatures_;
 };
 

@@ -1,4 +1,4 @@
-"""Sends one request over and over and says how long the answers took.
+"""Sends requests over and over and says how long the answers took.
 
 A program of its own, so that its processor time can be told from the server's:
   serving_generator.py TARGET REQUEST_FILE RATE SECONDS SEED
@@ -9,12 +9,14 @@ Prints JSON: codes, latencies in ms and moments of the requests, processor
 seconds. Imports no TensorFlow, so that it starts at once.
 """
 
+import itertools
 import json
 import pathlib
 import resource
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -37,7 +39,11 @@ def _callables(target: str, number: int) -> list[Any]:
 
 
 def open_loop(
-  target: str, request: bytes, rate: float, seconds: float, seed: int
+  target: str,
+  requests: Sequence[bytes],
+  rate: float,
+  seconds: float,
+  seed: int,
 ) -> list[tuple[float, float, str]]:
   """Returns (moment, latency, code) of each request; times in seconds."""
   methods = _callables(target, _NUM_CHANNELS)
@@ -58,6 +64,7 @@ def open_loop(
     if wait_s > 0:
       time.sleep(wait_s)
     method = methods[number % _NUM_CHANNELS]
+    request = requests[number % len(requests)]
     future = method.future(request, timeout=_DEADLINE_S)
     future.add_done_callback(lambda it, moment=moment: note(moment, it))
   for _ in moments:
@@ -66,15 +73,17 @@ def open_loop(
 
 
 def closed_loop(
-  target: str, request: bytes, num_clients: int, seconds: float
+  target: str, requests: Sequence[bytes], num_clients: int, seconds: float
 ) -> list[tuple[float, float, str]]:
   """Likewise; each client sends when it has its answer."""
   done: list[tuple[float, float, str]] = []
+  numbers = itertools.count()
   start = time.perf_counter()
 
   def send(method: Any) -> None:
     while (begin := time.perf_counter()) < start + seconds:
       code = "OK"
+      request = requests[next(numbers) % len(requests)]
       try:
         method(request, timeout=_DEADLINE_S)
       except grpc.RpcError as error:
@@ -95,14 +104,14 @@ def closed_loop(
 
 def main() -> None:
   target, file, rate_text, seconds_text, seed = sys.argv[1:6]
-  request = pathlib.Path(file).read_bytes()
+  requests = [pathlib.Path(file).read_bytes()]
   rate, seconds = float(rate_text), float(seconds_text)
   before = resource.getrusage(resource.RUSAGE_SELF)
   begin = time.perf_counter()
   if rate > 0:
-    done = open_loop(target, request, rate, seconds, int(seed))
+    done = open_loop(target, requests, rate, seconds, int(seed))
   else:
-    done = closed_loop(target, request, int(-rate), seconds)
+    done = closed_loop(target, requests, int(-rate), seconds)
   used = resource.getrusage(resource.RUSAGE_SELF)
   json.dump(
     {

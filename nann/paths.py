@@ -149,6 +149,15 @@ class ExportPaths:
     return self.root / "converted_model"
 
   @property
+  def requests(self) -> pathlib.Path:
+    """For the load generator, with what it is to do."""
+    return self.root / "requests.tfrecords"
+
+  @property
+  def benchmark_conf(self) -> pathlib.Path:
+    return self.root / "benchmark_conf"
+
+  @property
   def lock(self) -> pathlib.Path:
     return self.root / ".lock"
 

@@ -3,7 +3,9 @@
 import fcntl
 import os
 import pathlib
+import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -25,6 +27,35 @@ def objects_of_ops() -> list[str]:
     if all((folder / name).exists() for name in names):
       return [str(folder / name) for name in names]
   pytest.skip("build/ has no objects; python setup.py build_ext --inplace")
+
+
+def cmake_target(name: str) -> pathlib.Path:
+  """Builds a target of benchmark/ as `make benchmark` does.
+
+  Skips the test where there is no CMake.
+  """
+  beside_python = pathlib.Path(sys.executable).parent / "cmake"
+  cmake = (
+    str(beside_python) if beside_python.exists() else shutil.which("cmake")
+  )
+  if cmake is None:
+    pytest.skip("no cmake to build the load generator with")
+  folder = setup.ROOT / "benchmark" / "build"
+  folder.mkdir(exist_ok=True)
+  with (folder / ".lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    for command in (
+      [
+        *(cmake, "-S", str(folder.parent), "-B", str(folder)),
+        f"-DPython3_EXECUTABLE={sys.executable}",
+      ],
+      [cmake, "--build", str(folder), "--target", name, "--parallel", "2"],
+    ):
+      done = subprocess.run(
+        command, capture_output=True, text=True, check=False
+      )
+      assert done.returncode == 0, done.stdout + done.stderr
+  return folder / name
 
 
 def program(

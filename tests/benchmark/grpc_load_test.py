@@ -1,0 +1,76 @@
+"""A server under load by the same recorded requests."""
+
+import json
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.benchmark.answer_requests_test import record
+from tests.conftest import run_python
+from tests.nann.delivery import models
+from tests.nann.delivery.models import Exported, histories, to_raw
+from tests.nann.serving.conftest import Running, running_server
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+  model = Exported(tmp_path_factory.mktemp("export"), models.serving())
+  with running_server(model.target.versions, access_log=False) as found:
+    yield found
+
+
+@pytest.fixture(scope="module")
+def requests(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  users = to_raw(histories(3))
+  good = [("retrieve", {"history_item_ids": user[None]}) for user in users]
+  bad = [("no_such", {"history_item_ids": users})]
+  return record(tmp_path_factory.mktemp("requests") / "requests", good + bad)
+
+
+def load(running: Running, *arguments: object) -> tuple[int, dict, str]:
+  path = pathlib.Path(str(arguments[0])).with_suffix(".json")
+  done = run_python(
+    "benchmark/grpc_load.py",
+    f"--grpc=127.0.0.1:{running.server.port}",
+    f"--json={path}",
+    *map(str, arguments),
+  )
+  figures = json.loads(path.read_text())["figures"] if path.exists() else {}
+  return done.returncode, figures, done.stdout + done.stderr
+
+
+def test_closed_and_open_loop(running: Running, requests: pathlib.Path) -> None:
+  short = (requests, "--signature-key=retrieve", "--warm-up=0.2")
+  status, figures, text = load(running, *short, "--duration=0.5")
+  assert status == 0, text
+  assert figures["answers"] > 10
+  assert 0 < figures["p50_ms"] <= figures["p99_ms"] <= figures["max_ms"]
+  status, figures, text = load(running, *short, "--duration=2", "--qps=30")
+  assert status == 0, text
+  assert 30 < figures["answers"] < 90
+
+
+def test_errors_are_told(running: Running, requests: pathlib.Path) -> None:
+  status, figures, _ = load(running, requests, "--warm-up=0", "--duration=0.5")
+  assert status == 1
+  assert figures["errors"] > 0
+  assert figures["answers"] > 0
+  assert figures["first_error"] in ("NOT_FOUND", "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize(
+  ("argument", "message"),
+  [
+    ("--qps=0", "--qps is 0, wanted a number above 0, or -1"),
+    ("--signature-key=none", "holds no such request"),
+  ],
+)
+def test_wrong_flags_are_named(
+  running: Running, requests: pathlib.Path, argument: str, message: str
+) -> None:
+  status, _, text = load(running, requests, argument)
+  assert status == 2
+  assert message in text
