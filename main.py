@@ -22,6 +22,7 @@ JOBS = {
   "test_all": "recall of exact scoring -> metrics/test_all.json",
   "export": "model, index and search settings -> export/, proven and published",
   "serve": "export/ -> answers over gRPC and REST",
+  "generate_log": "synthetic behavior -> a csv as large as you like",
   "demo": "all of the above on synthetic data -> report.html",
 }
 

@@ -79,8 +79,22 @@ class DataSettings(Settings):
   num_shards: int = setting(
     16, "Number of files the training records are spread over.", minimum=1
   )
+  engine: str = setting(
+    "duckdb",
+    "What runs prepare_data: duckdb on this machine, or spark (PySpark: pip"
+    " install 'nann[spark]', and Java 17) on many. The records are the same.",
+    choices=("duckdb", "spark"),
+  )
   memory_limit: str = setting(
-    "4GB", "Memory the data engine may use before it spills to disk."
+    "4GB",
+    "Memory the data engine may use before it spills to disk; of Spark, the"
+    " driver's.",
+  )
+  spark_master: str = setting(
+    "local[*]",
+    "--engine spark: where it runs, such as spark://host:7077 or yarn; the"
+    " inputs and --dataset-dir must be seen from there.",
+    nonempty=True,
   )
   synthetic_users: int = setting(
     20000, "Users of the synthetic log (without --input).", minimum=30
@@ -90,6 +104,10 @@ class DataSettings(Settings):
   )
   synthetic_categories: int = setting(
     500, "Categories of the synthetic log.", minimum=1
+  )
+
+  synthetic_log: str = setting(
+    "./synthetic.csv", "generate_log: the csv to write.", nonempty=True
   )
 
   def check(self) -> None:

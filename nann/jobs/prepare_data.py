@@ -6,7 +6,8 @@ import tempfile
 import time
 
 from nann import config, console
-from nann.data_provider import prepare, synthetic, synthetic_statistics
+from nann.data_provider import prepare
+from nann.jobs import synthetic_log
 
 
 def run(settings: config.Config) -> None:
@@ -19,35 +20,9 @@ def run(settings: config.Config) -> None:
   dataset_dir.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(prefix=".log-", dir=dataset_dir) as folder:
     path = pathlib.Path(folder) / "synthetic.csv"
-    write_synthetic_log(settings.data, path, settings.run.seed)
+    synthetic_log.write(settings.data, path, settings.run.seed)
     data = dataclasses.replace(settings.data, input=(str(path),))
     _prepare(data, dataset_dir, settings.run.seed)
-
-
-def write_synthetic_log(
-  data: config.DataSettings, path: pathlib.Path, seed: int
-) -> int:
-  """Writes the synthetic log and says how like the real one it is."""
-  log = synthetic.SyntheticLog(
-    data.synthetic_users,
-    data.synthetic_items,
-    data.synthetic_categories,
-    seed,
-  )
-  console.table(
-    "Synthetic behavior against the head of the real UserBehavior file",
-    ["statistic", "synthetic", "real"],
-    [
-      (name, f"{ours:.3g}", f"{real:.3g}")
-      for name, (ours, real) in synthetic_statistics.compare_with_taobao(
-        log
-      ).items()
-    ],
-  )
-  with console.progress(log.num_users, "user", "generating") as bar:
-    return synthetic.write_log(
-      log, path, lambda users, rows: bar.update(users - bar.n)
-    )
 
 
 def _prepare(
