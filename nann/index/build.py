@@ -36,6 +36,7 @@ def build_hnsw(
   num_threads: int,
   seed: int,
   progress: Progress = lambda rows: None,
+  clock: nearest.Clock | None = None,
 ) -> HnswGraph:
   """Builds the graph of item embeddings.
 
@@ -49,6 +50,7 @@ def build_hnsw(
     num_threads: Threads; 0: all cores. With one the graph is reproducible.
     seed: Seed of the levels.
     progress: Called with the number of rows after each part that was added.
+    clock: Counts what the library takes.
 
   Raises:
     ValueError: The embeddings are empty, not a matrix, or not finite.
@@ -69,6 +71,7 @@ def build_hnsw(
     num_threads,
     seed,
     progress,
+    clock or nearest.Clock(),
   )
 
 
@@ -90,9 +93,16 @@ def _build_faiss(
   num_threads: int,
   seed: int,
   progress: Progress,
+  clock: nearest.Clock,
 ) -> HnswGraph:
   index = _faiss_index(
-    embeddings, num_neighbors, ef_construction, num_threads, seed, progress
+    embeddings,
+    num_neighbors,
+    ef_construction,
+    num_threads,
+    seed,
+    progress,
+    clock,
   )
   return graph_from_faiss(index, start_level)
 
@@ -104,7 +114,9 @@ def _faiss_index(
   num_threads: int,
   seed: int,
   progress: Progress,
+  clock: nearest.Clock | None = None,
 ) -> faiss.IndexHNSWFlat:
+  stopwatch = clock or nearest.Clock()
   index: Any = faiss.IndexHNSWFlat(embeddings.shape[1], num_neighbors)
   index.hnsw.efConstruction = ef_construction
   # Not in the stubs that come with faiss.
@@ -112,7 +124,7 @@ def _faiss_index(
 
   def add() -> None:
     for _, part in _parts(embeddings, progress):
-      index.add(part)
+      stopwatch.call(index.add, part)
 
   nearest.with_threads(num_threads, add)
   return index
@@ -128,6 +140,7 @@ def build_flat(
   seed: int,
   progress: Progress = lambda rows: None,
   profiles: np.ndarray | None = None,
+  clock: nearest.Clock | None = None,
 ) -> flat.FlatGraph:
   """Builds the graph of policy best_first; see `flat`.
 
@@ -144,18 +157,28 @@ def build_flat(
     seed: Seed of levels and medoids.
     progress: Called with numbers of rows that add up to `flat_progress`.
     profiles: [I, P] float32, finite: what users think of the items.
+    clock: Counts what faiss takes.
   """
+  stopwatch = clock or nearest.Clock()
   embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
 
   def slim(vectors: np.ndarray) -> faiss.IndexHNSWFlat:
     return _faiss_index(
-      vectors, num_links, _SLIM_EF_CONSTRUCTION, num_threads, seed, progress
+      vectors,
+      num_links,
+      _SLIM_EF_CONSTRUCTION,
+      num_threads,
+      seed,
+      progress,
+      stopwatch,
     )
 
   def table(
     vectors: np.ndarray, k: int, index: faiss.IndexHNSWFlat
   ) -> np.ndarray:
-    return nearest.neighbor_table(vectors, k, index, num_threads, progress)
+    return nearest.neighbor_table(
+      vectors, k, index, num_threads, progress, stopwatch
+    )
 
   index = slim(embeddings)
   if profiles is None:
@@ -172,7 +195,8 @@ def build_flat(
     neighbors,
     graph_from_faiss(index, 1).levels[0],
     nearest.with_threads(
-      num_threads, lambda: nearest.medoids(embeddings, num_medoids, seed)
+      num_threads,
+      lambda: stopwatch.call(nearest.medoids, embeddings, num_medoids, seed),
     ),
     max_reversed,
   )
@@ -237,6 +261,7 @@ def _build_hnswlib(
   num_threads: int,
   seed: int,
   progress: Progress,
+  clock: nearest.Clock,
 ) -> HnswGraph:
   index = hnswlib.Index(space="l2", dim=embeddings.shape[1])
   index.init_index(
@@ -246,7 +271,7 @@ def _build_hnswlib(
     random_seed=seed,
   )
   for rows, part in _parts(embeddings, progress):
-    index.add_items(part, rows, num_threads=num_threads or -1)
+    clock.call(index.add_items, part, rows, num_threads=num_threads or -1)
   return graph_from_hnswlib(index, start_level)
 
 

@@ -3,6 +3,7 @@
 Like `build`, the place where graph libraries are used.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,27 @@ Progress = Callable[[int], None]
 _EXACT_ITEMS = 100_000
 _BLOCK_ROWS = 4096
 _TRAINING_POINTS_PER_MEDOID = 256
+
+
+class Clock:
+  """Counts what the libraries take of a build.
+
+  Attributes:
+    seconds: So far.
+  """
+
+  def __init__(self) -> None:
+    self.seconds = 0.0
+
+  def call(
+    self, function: Callable[..., Any], *args: Any, **kwargs: Any
+  ) -> Any:
+    """Calls a function of a library."""
+    begin = time.perf_counter()
+    try:
+      return function(*args, **kwargs)
+    finally:
+      self.seconds += time.perf_counter() - begin
 
 
 def with_threads(num_threads: int, run: Callable[[], Any]) -> Any:
@@ -52,6 +74,7 @@ def neighbor_table(
   index: faiss.IndexHNSWFlat,
   num_threads: int,
   progress: Progress = lambda rows: None,
+  clock: Clock | None = None,
 ) -> np.ndarray:
   """Returns [I, min(k, I - 1)] int64: each row's nearest other rows.
 
@@ -64,7 +87,9 @@ def neighbor_table(
     index: HNSW index of the same rows.
     num_threads: Threads; 0: all cores.
     progress: Called with the number of rows of each block.
+    clock: Counts what faiss takes.
   """
+  clock = clock or Clock()
   number = len(embeddings)
   k = min(k, number - 1)
   table = np.empty((number, k), dtype=np.int64)
@@ -74,9 +99,9 @@ def neighbor_table(
     for begin in range(0, number, _BLOCK_ROWS):
       part = embeddings[begin : begin + _BLOCK_ROWS]
       if number <= _EXACT_ITEMS:
-        found = nearest_rows(part, embeddings, k + 1)
+        found = clock.call(nearest_rows, part, embeddings, k + 1)
       else:
-        found = index.search(part, k + 1)[1]
+        found = clock.call(index.search, part, k + 1)[1]
       own = np.arange(begin, begin + len(part))[:, None]
       # A row finds itself, unless k others are equal to it.
       others = np.argsort(found == own, axis=1, kind="stable")[:, :k]

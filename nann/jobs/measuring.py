@@ -169,7 +169,10 @@ def exact_answers(bench: Bench, num_users: int, k: int) -> np.ndarray:
     return brute_force.exact_search(bench.retriever, histories, k, progress)
 
   histories = bench.held_out.histories[:num_users]
-  answers, _ = run_search(search, histories, "exact scoring")
+  answers, per_user_ms = run_search(search, histories, "exact scoring")
+  console.say(
+    f"exact scoring: {num_users:,} users, {per_user_ms:,.1f} ms a user"
+  )
   item_ids = bench.to_item_ids(answers.rows)
   with files.written_whole(path) as temporary:
     np.savez(
