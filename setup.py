@@ -5,6 +5,10 @@ compiled with a C++17 compiler and the flags that TensorFlow gives, no Bazel:
 nann/_core (the search for Python) and nann/_nann_ops.so (the TensorFlow ops).
 The same sources of ops/core go into both; each kernels_<set>.cc is compiled for
 its own instruction set.
+
+`python setup.py build_cuda` compiles the search on a GPU (ops/cuda) with nvcc
+into build/cuda/libnann_cuda.so, for the architectures in
+NANN_CUDA_ARCHITECTURES.
 """
 
 import concurrent.futures
@@ -12,7 +16,9 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
+from typing import ClassVar
 
 import setuptools
 from setuptools.command.build_ext import build_ext
@@ -57,6 +63,76 @@ def core_sources() -> list[str]:
     str(path.relative_to(ROOT)) for path in (ROOT / "ops/core").rglob("*.cc")
   )
   return [name for name in found if _IS_X86 or "kernels_avx" not in name]
+
+
+# Turing to Hopper, and PTX for what comes later.
+_CUDA_ARCHITECTURES = "75;80;86;89;90;90-virtual"
+_CUDA_FLAGS = [
+  "-x",
+  "cu",
+  "-std=c++17",
+  "-O3",
+  "-DNDEBUG",
+  "-I.",
+  "-Xcompiler",
+  "-fPIC,-fvisibility=hidden,-Wall",
+]
+
+
+def nvcc() -> str | None:
+  """Returns CUDA's compiler, if there is one."""
+  return shutil.which(os.environ.get("NVCC", "nvcc"))
+
+
+def cuda_objects(folder: pathlib.Path, architectures: str) -> list[str]:
+  """Compiles the search on a GPU; names of architectures as CMake has them."""
+  flags = list(_CUDA_FLAGS)
+  for name in architectures.split(";"):
+    number = name.removesuffix("-virtual")
+    kind = "compute" if name.endswith("-virtual") else "sm"
+    flags += ["-gencode", f"arch=compute_{number},code={kind}_{number}"]
+  folder.mkdir(parents=True, exist_ok=True)
+  jobs = []
+  for source in cuda_sources():
+    name = source.replace("/", "_").removesuffix(".cc")
+    command = [str(nvcc()), *flags, "--threads", "0", "-c", source]
+    jobs.append((folder / f"{name}.o", command))
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    list(pool.map(lambda job: _compile_if_changed(*job), jobs))
+  return [str(path) for path, _ in jobs]
+
+
+class BuildCuda(setuptools.Command):
+  """Makes build/cuda/libnann_cuda.so, for programs without TensorFlow."""
+
+  user_options: ClassVar[list] = []
+
+  def initialize_options(self) -> None:
+    pass
+
+  def finalize_options(self) -> None:
+    pass
+
+  def run(self) -> None:
+    if nvcc() is None:
+      raise SystemExit(
+        "nvcc is not there: install CUDA's compiler, or set NVCC"
+      )
+    architectures = os.environ.get(
+      "NANN_CUDA_ARCHITECTURES", _CUDA_ARCHITECTURES
+    )
+    folder = ROOT / "build" / "cuda"
+    objects = cuda_objects(folder, architectures)
+    library = str(folder / "libnann_cuda.so")
+    _run([str(nvcc()), "-shared", "-o", library, *objects])
+
+
+def cuda_sources() -> list[str]:
+  """Returns the sources of the search on a GPU, with what they need of core."""
+  own = [
+    str(path.relative_to(ROOT)) for path in (ROOT / "ops/cuda").glob("*.cu.cc")
+  ]
+  return [*sorted(own), "ops/core/validate.cc"]
 
 
 class BuildNative(build_ext):
@@ -170,7 +246,7 @@ if __name__ == "__main__":
       extension("nann._core", "ops/python"),
       extension("nann._nann_ops", "ops/tf"),
     ],
-    cmdclass={"build_ext": BuildNative},
+    cmdclass={"build_ext": BuildNative, "build_cuda": BuildCuda},
     install_requires=[
       "absl-py>=2.1",
       "duckdb>=1.4",

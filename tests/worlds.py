@@ -69,7 +69,7 @@ def random_world(seed: int, num_users: int = 3) -> World:
     rows = rng.integers(0, num_rows, (num_users, most))
     rows[rng.random(rows.shape) < 0.4] = -1
     if rng.random() < 0.2:
-      rows[0] = -1
+      rows[:1] = -1
     return rows.astype(np.int32)
 
   return World(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nann import _core
-from tests import oracle, worlds
+from tests import filters, oracle, worlds
 from tests.ops.core import batches
 
 NUM_CHUNKS = 10
@@ -23,7 +23,7 @@ class Case(NamedTuple):
 
   world: worlds.World
   scores: np.ndarray  # [B, I] float32
-  filter: batches.Filter
+  filter: filters.Filter
   k: int
   rng: np.random.Generator
 
@@ -35,9 +35,9 @@ def cases(chunk: int, is_filtered: bool) -> list[Case]:
     world = worlds.random_world(seed, NUM_USERS)
     rng = np.random.default_rng(seed + 30_000)
     num_rows = world.graph.num_rows
-    allowed = batches.Filter()
+    allowed = filters.Filter()
     if is_filtered:
-      allowed = batches.random_filter(rng, NUM_USERS, num_rows)
+      allowed = filters.random_filter(rng, NUM_USERS, num_rows)
     scores = worlds.awkward_scores(rng, (NUM_USERS, num_rows))
     made.append(Case(world, scores, allowed, int(rng.integers(1, 15)), rng))
   return made

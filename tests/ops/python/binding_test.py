@@ -12,7 +12,7 @@ import pytest
 
 from nann import _core
 from nann.index.graph import HnswGraph, Level
-from tests import worlds
+from tests import filters, worlds
 from tests.ops.core import batches
 
 POLICY = _core.BestFirstPolicy(
@@ -43,13 +43,13 @@ def busy_search() -> tuple[_core.Graph, Callable, _core.Batch]:
   )
   graph = HnswGraph(levels, np.arange(0, num_rows, 40, dtype=np.int32))
   scores = rng.integers(0, 50, (num_queries, num_rows)).astype(np.float32)
-  filters = batches.random_filter(rng, num_queries, num_rows)
+  drawn = filters.random_filter(rng, num_queries, num_rows)
   questions = batches.batch(
     POLICY,
     10,
     rng.integers(0, num_rows, (num_queries, 5)).astype(np.int32),
-    allowed=filters.allowed,
-    denied=filters.denied,
+    allowed=drawn.allowed,
+    denied=drawn.denied,
   )
   return (
     batches.core_graph(graph),

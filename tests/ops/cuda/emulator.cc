@@ -1,0 +1,327 @@
+#include "tests/ops/cuda/emulator.h"
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <vector>
+
+EmulatedIndex threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+namespace nann::emulator {
+namespace {
+
+constexpr int64_t kStackBytes = 64 << 10;
+constexpr int kWarp = 32;
+constexpr int64_t kMaxSharedBytes = 227 << 10;  // Of a block, on an H100.
+
+enum class State { kReady, kWaitsForBlock, kWaitsForWarp, kDone };
+
+struct Fiber {
+  std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
+  ucontext_t context;
+  jmp_buf jump;
+  bool has_begun = false;
+  State state = State::kReady;
+  int line = 0;
+  int parity = 0;  // Of its exchanges.
+};
+
+struct Warp {
+  uint64_t values[2][kWarp];
+  int num_waiting = 0;
+};
+
+// One launch at a time: the names of CUDA are global.
+std::recursive_mutex mutex;
+std::vector<std::unique_ptr<Fiber>> fibers;
+std::vector<Warp> warps;
+std::vector<int> ready;
+unsigned char* shared = nullptr;
+int64_t shared_size = 0;
+const std::function<void()>* body = nullptr;
+ucontext_t main_context;
+jmp_buf main_jump;
+int current = -1;
+int num_threads = 0;
+int num_waiting = 0;  // For the block.
+int num_done = 0;
+std::mt19937_64 random_numbers{1};
+cudaError_t last_error = cudaSuccess;
+
+void RunBody() {
+  (*body)();
+  fibers[current]->state = State::kDone;
+  ++num_done;
+  _longjmp(main_jump, 1);
+}
+
+void Resume(int number) {
+  Fiber& fiber = *fibers[number];
+  current = number;
+  threadIdx.x = number;
+  if (_setjmp(main_jump) != 0) return;
+  if (fiber.has_begun) _longjmp(fiber.jump, 1);
+  fiber.has_begun = true;
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = kStackBytes;
+  fiber.context.uc_link = &main_context;
+  makecontext(&fiber.context, RunBody, 0);
+  setcontext(&fiber.context);
+}
+
+// Back to the scheduler, until it is this fiber's turn again.
+void Leave() {
+  Fiber& fiber = *fibers[current];
+  if (_setjmp(fiber.jump) == 0) _longjmp(main_jump, 1);
+}
+
+void Release(int first, int number) {
+  for (int i = first; i < first + number; ++i) {
+    if (fibers[i]->line != fibers[first]->line) {
+      const std::string message =
+          "waits at line " + std::to_string(fibers[i]->line) +
+          " while another waits at line " + std::to_string(fibers[first]->line);
+      Stop(message.c_str());
+    }
+    fibers[i]->state = State::kReady;
+    ready.push_back(i);
+  }
+}
+
+void RunBlock() {
+  num_waiting = num_done = 0;
+  for (Warp& warp : warps) warp.num_waiting = 0;
+  FillWithNoise(shared, shared_size);
+  for (int i = 0; i < num_threads; ++i) {
+    fibers[i]->state = State::kReady;
+    fibers[i]->has_begun = false;
+    ready.push_back(i);
+  }
+  while (!ready.empty()) {
+    const size_t chosen = random_numbers() % ready.size();
+    const int number = ready[chosen];
+    ready[chosen] = ready.back();
+    ready.pop_back();
+    Resume(number);
+  }
+  if (num_done < num_threads) {
+    for (int i = 0; i < num_threads; ++i) {
+      if (fibers[i]->state == State::kDone) continue;
+      current = i;
+      const std::string message = "waits at line " +
+                                  std::to_string(fibers[i]->line) +
+                                  " for threads that do not come";
+      Stop(message.c_str());
+    }
+  }
+}
+
+}  // namespace
+
+void Launch(dim3 grid, dim3 threads, int64_t shared_bytes,
+            const std::function<void()>& kernel) {
+  std::lock_guard<std::recursive_mutex> lock(mutex);
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
+      grid.z > 65535 || threads.x == 0 || threads.x > 1024 ||
+      threads.x % kWarp != 0 || threads.y != 1 || threads.z != 1 ||
+      shared_bytes > kMaxSharedBytes) {
+    last_error = cudaErrorInvalidValue;
+    return;
+  }
+  num_threads = static_cast<int>(threads.x);
+  while (static_cast<int>(fibers.size()) < num_threads) {
+    fibers.push_back(std::make_unique<Fiber>());
+  }
+  warps.resize(num_threads / kWarp);
+  const auto memory = std::make_unique<unsigned char[]>(shared_bytes + 128);
+  shared = reinterpret_cast<unsigned char*>(
+      (reinterpret_cast<uintptr_t>(memory.get()) + 127) / 128 * 128);
+  shared_size = shared_bytes;
+  gridDim = grid;
+  blockDim = threads;
+  body = &kernel;
+  for (unsigned z = 0; z < grid.z; ++z) {
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx.x = x;
+        blockIdx.y = y;
+        blockIdx.z = z;
+        RunBlock();
+      }
+    }
+  }
+}
+
+void Stop(const char* message) {
+  std::fprintf(stderr, "emulator: block %u, thread %d: %s\n", blockIdx.x,
+               current, message);
+  std::abort();
+}
+
+unsigned char* SharedMemory() { return shared; }
+
+void FillWithNoise(void* memory, int64_t size_bytes) {
+  // Different at each time, so that it is not right by chance.
+  const auto value = static_cast<unsigned char>(random_numbers() % 255 + 1);
+  if (size_bytes > 0) std::memset(memory, value, size_bytes);
+}
+
+void WaitForBlock(int line) {
+  Fiber& fiber = *fibers[current];
+  fiber.line = line;
+  fiber.state = State::kWaitsForBlock;
+  if (++num_waiting == num_threads) {
+    num_waiting = 0;
+    Release(0, num_threads);
+  }
+  Leave();
+}
+
+void WaitForWarp(int line) {
+  Fiber& fiber = *fibers[current];
+  fiber.line = line;
+  fiber.state = State::kWaitsForWarp;
+  const int warp = current / kWarp;
+  if (++warps[warp].num_waiting == kWarp) {
+    warps[warp].num_waiting = 0;
+    Release(warp * kWarp, kWarp);
+  }
+  Leave();
+}
+
+void MayYield() {
+  if (random_numbers() % 8 != 0) return;
+  ready.push_back(current);
+  Leave();
+}
+
+const uint64_t* Exchange(uint64_t value, int line) {
+  Fiber& fiber = *fibers[current];
+  fiber.parity ^= 1;
+  Warp& warp = warps[current / kWarp];
+  uint64_t* const values = warp.values[fiber.parity];
+  values[current % kWarp] = value;
+  WaitForWarp(line);
+  return values;
+}
+
+void Seed(uint64_t seed) { random_numbers.seed(seed); }
+
+}  // namespace nann::emulator
+
+extern "C" __attribute__((visibility("default"))) void NannEmulatorSeed(
+    uint64_t seed) {
+  nann::emulator::Seed(seed);
+}
+
+using nann::emulator::last_error;
+
+const char* cudaGetErrorString(cudaError_t status) {
+  return status == cudaSuccess ? "no error" : "emulator: invalid value";
+}
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = last_error;
+  last_error = cudaSuccess;
+  return error;
+}
+
+cudaError_t cudaGetDeviceCount(int* number) {
+  *number = 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {"emulator", 9, 0, 2, 1 << 20, int64_t{1} << 30};
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount
+               ? 2
+               : static_cast<int>(nann::emulator::kMaxSharedBytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** memory, int64_t size_bytes) {
+  *memory = std::aligned_alloc(256, (size_bytes + 255) / 256 * 256);
+  if (*memory == nullptr) return cudaErrorMemory;
+  nann::emulator::FillWithNoise(*memory, size_bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* memory) {
+  std::free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void** memory, int64_t size_bytes) {
+  return cudaMalloc(memory, size_bytes);
+}
+
+cudaError_t cudaFreeHost(void* memory) { return cudaFree(memory); }
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, int64_t size_bytes,
+                            cudaMemcpyKind, cudaStream_t) {
+  if (size_bytes > 0) std::memmove(to, from, size_bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* memory, int value, int64_t size_bytes,
+                            cudaStream_t) {
+  std::memset(memory, value, size_bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = nullptr;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = reinterpret_cast<cudaEvent_t>(new double(0));
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return cudaEventCreate(event);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete reinterpret_cast<double*>(event);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  *reinterpret_cast<double*>(event) =
+      std::chrono::duration<double, std::milli>(now).count();
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin,
+                                 cudaEvent_t end) {
+  *milliseconds = static_cast<float>(*reinterpret_cast<double*>(end) -
+                                     *reinterpret_cast<double*>(begin));
+  return cudaSuccess;
+}
