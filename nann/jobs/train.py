@@ -298,8 +298,12 @@ class _Run:
       drawn = sampler.draw(step, 1 if on_sequences else rows)
       return {**batch, "negatives": tf.reshape(drawn, [rows, -1])}
 
+    # Nothing here is left to tune, and the end of an iterator that is tuned
+    # may wait a minute for the tuner, whose wake-up call can get lost.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     for part in self._batches.batches(step):
-      yield from part.map(add_negatives).prefetch(4)
+      yield from part.map(add_negatives).prefetch(4).with_options(options)
 
 
 def step_settings(
