@@ -106,6 +106,14 @@ class TrainSettings(Settings):
   sequence_negatives: int = setting(
     1000, "nann_plus: negatives of a step, shared by all positions.", minimum=1
   )
+  user_power: float = setting(
+    0.5,
+    "nann_plus: a user's share of the loss grows with the number of windows to"
+    " this power. 1: every window counts alike, and few users with much to say"
+    " speak for all; 0: every user alike.",
+    minimum=0.0,
+    maximum=1.0,
+  )
   dropout: float = setting(
     0.1, "nann_plus: share of units dropped.", minimum=0.0, maximum=0.9
   )

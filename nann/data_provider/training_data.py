@@ -39,7 +39,8 @@ class _Block:
 class SequenceTrainingData:
   """Batches of windows from records of user sequences.
 
-  A batch is a dict: `history` [B, L] int64, `target` [B] int64, `step` int64.
+  A batch is a dict: `history` [B, L] int64, `target` [B] int64,
+  `user_windows` [B] int64 (windows of the row's user), `step` int64.
   """
 
   def __init__(
@@ -95,6 +96,7 @@ class SequenceTrainingData:
     item_ids = tf.constant(sequences.item_ids)
     begins = tf.constant(sequences.row_splits[:-1])
     window_ends = tf.constant(np.cumsum(counts))
+    windows_of_user = tf.constant(counts)
     total = int(counts.sum())
     batch_size = self._batch_size
 
@@ -118,6 +120,7 @@ class SequenceTrainingData:
       return {
         "history": history,
         "target": target_item_ids,
+        "user_windows": tf.gather(windows_of_user, user),
         "step": block.first_step + number,
       }
 

@@ -22,7 +22,8 @@ _MIN_HISTORY = 3
 class SequenceTrainer(Trainer):
   """Takes batches of `history` [B, L], `target` [B], `negatives` [B, n].
 
-  The negatives of all rows together are everybody's.
+  The negatives of all rows together are everybody's. With `user_windows` [B]
+  rows count as `user_power` says.
   """
 
   scorer: NannPlusScorer
@@ -39,10 +40,13 @@ class SequenceTrainer(Trainer):
     history_ids = batch["history"]
     next_ids = following(history_ids, batch["target"])
     counted = _counted(next_ids)  # [B, L]
+    if "user_windows" in batch:
+      windows = tf.cast(batch["user_windows"], tf.float32)
+      counted *= (windows ** (settings.user_power - 1.0))[:, None]
     total = tf.reduce_sum(counted)
     if context.num_replicas_in_sync > 1:
       total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
-    total = tf.maximum(total, 1.0)
+    total = tf.maximum(total, 1e-6)
 
     noise = Noise(step + settings.seed, settings.dropout, settings.oov_dropout)
     history = self._items(history_ids)

@@ -16,7 +16,8 @@ from nann.model import adversarial, losses, optimizer
 from nann.model.passes import Passes
 from nann.model.scorer import Items, Scorer
 
-# A batch: history [B, L], target [B], negatives [B, N], all int64 item ids.
+# A batch: history [B, L], target [B], negatives [B, N], all int64 item ids;
+# and user_windows [B] int64, where it comes from sequences.
 Batch = dict[str, tf.Tensor]
 
 
@@ -36,6 +37,8 @@ class StepSettings:
     warmup_steps: Steps over which the learning rate grows from nearly 0.
     clip_norm: Largest norm of all gradients together; 0: any.
     dropout, oov_dropout: See `nann_plus.Noise`.
+    user_power: A user's share of the loss grows with the number of windows to
+      this power (`SequenceTrainer` alone).
     seed: Seed of that noise.
   """
 
@@ -51,6 +54,7 @@ class StepSettings:
   clip_norm: float = 0.0
   dropout: float = 0.0
   oov_dropout: float = 0.0
+  user_power: float = 1.0
   seed: int = 0
 
 

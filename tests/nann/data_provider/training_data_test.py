@@ -105,6 +105,21 @@ def test_going_on_gives_the_same_batches(
       assert (a["target"] == b["target"]).all()
 
 
+def test_batch_says_how_many_windows_the_user_of_a_row_has(
+  shards: tuple,
+) -> None:
+  files, sequences = shards
+  data = make(files, batch_size=1, num_epochs=1)
+  seen = collections.Counter(
+    int(batch["user_windows"][0]) for batch in read(data)
+  )
+  wanted: collections.Counter = collections.Counter()
+  for sequence in sequences:
+    windows = max(len(sequence) - 3, 0)
+    wanted[windows] += windows
+  assert seen == +wanted
+
+
 def test_epochs_and_seeds_have_their_own_order(shards: tuple) -> None:
   batches = read(make(shards[0]))
   half = len(batches) // 2

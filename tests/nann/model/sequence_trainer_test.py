@@ -112,6 +112,34 @@ def test_loss_and_gradient_are_those_of_the_windows(adv_eps: float) -> None:
     )
 
 
+def test_user_with_many_windows_counts_less_than_they_do() -> None:
+  """As their square root, at a power of a half."""
+  made = make(learning_rate=0.0, weight_decay=0.0, user_power=0.5)
+  data = trainer_test.batch()
+  windows = np.arange(1, 9) ** 2
+
+  def loss(rows: np.ndarray, windows: np.ndarray) -> float:
+    """Of the batch, in which only some rows teach."""
+    taught = np.isin(np.arange(8), rows)
+    changed = {
+      **data,
+      "history": tf.where(taught[:, None], data["history"], 0),
+      "target": tf.where(taught, data["target"], 0),
+      "user_windows": tf.constant(windows),
+    }
+    return first_step(made, changed)["loss_clean"]
+
+  next_ids = sequence_trainer.following(data["history"], data["target"])
+  targets = (next_ids.numpy()[:, 2:] > 0).sum(axis=1)
+  wanted = np.average(
+    [loss(np.array([row]), windows) for row in range(8)],
+    weights=targets / np.sqrt(windows),
+  )
+  found = loss(np.arange(8), windows)
+  assert found == pytest.approx(wanted, rel=1e-4)
+  assert found != pytest.approx(loss(np.arange(8), windows * 0 + 1), rel=1e-4)
+
+
 def test_training_learns_a_cycle() -> None:
   made = make(adv_eps=0.0, dropout=0.1, clip_norm=1.0)
   rng = np.random.default_rng(0)
