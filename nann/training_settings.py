@@ -42,6 +42,11 @@ class ScorerSettings(Settings):
   repeats: bool = setting(
     True, "nann_plus: see whether the history holds the item or its category."
   )
+  neighbors: bool = setting(
+    True,
+    "nann_plus: add what stands near the history's items in the sequences of"
+    " training users; how much, validation users say.",
+  )
   warm_start: bool = setting(
     True,
     "nann_plus: begin with factors of the users x items matrix, not at random.",
@@ -58,6 +63,11 @@ class TrainSettings(Settings):
     0, "Stop after so many steps; 0: after the epochs.", minimum=0
   )
   num_neg: int = setting(200, "N: negatives for each positive.", minimum=1)
+  shared_negatives: bool = setting(
+    False,
+    "Draw the negatives once for all positives of a step: less work for each"
+    " pair, another estimate of the same loss. nann_plus always does.",
+  )
   neg_alpha: float = setting(
     1.0,
     "Negatives are drawn with probability proportional to count^alpha.",

@@ -13,7 +13,13 @@ import tensorflow as tf
 from nann import config, console, model_store, paths
 from nann.data_provider import dataset
 from nann.jobs import training_checks, training_monitor
-from nann.model import negatives, sequence_trainer, trainer, warm_start
+from nann.model import (
+  negatives,
+  neighbors,
+  sequence_trainer,
+  trainer,
+  warm_start,
+)
 from nann.model import scorer as scorers
 from nann.model.nann_plus import NannPlusScorer
 
@@ -142,6 +148,7 @@ class _Run:
       fism=settings.scorer.fism,
       attention_term=settings.scorer.attention_term,
       repeats=settings.scorer.repeats,
+      neighbors=settings.scorer.neighbors,
       warm_start=settings.scorer.warm_start,
     )
     init_from = settings.train.init_from
@@ -198,20 +205,29 @@ class _Run:
     is_new = not self._description.init_from
     if not (isinstance(scorer, NannPlusScorer) and is_new):
       return
-    warm = None
-    if scorer.spec.warm_start:
-      begin = time.monotonic()
+    warm, near, begin = None, None, time.monotonic()
+    if scorer.spec.warm_start or scorer.spec.neighbors:
       sequences = self._data.train_sequences()
-      warm = warm_start.compute(
+      counted = (
         sequences.item_ids,
         sequences.row_splits,
         scorer.spec.num_items,
         2 * scorer.spec.emb_dim,
         seed,
       )
+      if scorer.spec.warm_start:
+        warm = warm_start.compute(*counted)
+      if scorer.spec.neighbors:
+        near = neighbors.compute(*counted)
       seconds = time.monotonic() - begin
-      console.say(f"warm start from counting: {console.duration(seconds)}")
-    scorer.begin_with(self._data.catalogue.counts, warm)
+      console.say(f"counting: {console.duration(seconds)}")
+    scorer.begin_with(self._data.catalogue.counts, warm, near)
+
+  def _choose_weights(
+    self, scorer: NannPlusScorer, validation: training_checks.Validation
+  ) -> None:
+    if scorer.spec.neighbors and not self._description.init_from:
+      validation.choose(scorer.neighbors.weight)
 
   @property
   def num_steps(self) -> int:
@@ -259,6 +275,8 @@ class _Run:
           last = True
       if last and validation is not None:
         validation.take_best()
+        if isinstance(self._trainer.scorer, NannPlusScorer):
+          self._choose_weights(self._trainer.scorer, validation)
       if last or step % settings.save_freq == 0:
         monitor.check(step)
         self._manager.save(checkpoint_number=step)
@@ -292,11 +310,14 @@ class _Run:
   def _batches_from(self, step: int) -> Any:
     sampler, rows = self._sampler, self._batch_size
     on_sequences = self._on_sequences
+    is_shared = on_sequences or self._settings.train.shared_negatives
 
     def add_negatives(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
       step = batch.pop("step")
-      drawn = sampler.draw(step, 1 if on_sequences else rows)
-      return {**batch, "negatives": tf.reshape(drawn, [rows, -1])}
+      drawn = sampler.draw(step, 1 if is_shared else rows)
+      if on_sequences:
+        drawn = tf.reshape(drawn, [rows, -1])
+      return {**batch, "negatives": drawn}
 
     # Nothing here is left to tune, and the end of an iterator that is tuned
     # may wait a minute for the tuner, whose wake-up call can get lost.

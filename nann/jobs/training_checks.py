@@ -21,6 +21,8 @@ _K = 200
 _TARGETS_PER_USER = 3
 _MAX_PAIRS = 40_000_000
 _MAX_TARGETS = 2_000
+# Equal recall: the smallest.
+_WEIGHTS = (0.0, 1.0, 2.0, 3.0)
 # A first estimate wants some steps after those that trace and warm up.
 _SKIPPED_STEPS, _FIRST_SECONDS = 3, 5.0
 
@@ -141,6 +143,19 @@ class Validation:
     if self.since_best and self._path.with_suffix(".index").exists():
       tf.train.Checkpoint(scorer=self._scorer).read(str(self._path))
       console.say("the best weights on validation users are kept")
+
+  def choose(self, weight: tf.Variable) -> None:
+    """Gives a weight of the scorer the value with the best recall."""
+    found = {}
+    for value in _WEIGHTS:
+      weight.assign(value)
+      found[value] = self._recall().mean
+    best = max(found, key=lambda value: found[value])
+    weight.assign(best)
+    console.say(
+      f"weight of neighbors {best:g}: recall@{_K} on validation targets"
+      f" {found[best]:.4f}, without {found[_WEIGHTS[0]]:.4f}"
+    )
 
   @property
   def _path(self) -> pathlib.Path:

@@ -3,7 +3,8 @@
 score = log(exp(s) + mass of the item's repetitions), with s the sum of
   the user's vector times the item's embedding, which holds
     a causal encoder of the history times a small tower of the item, and
-    a weighted sum of the history's factors times the item's factor (FISM),
+    a weighted sum of the history's factors times the item's factor (FISM), and
+    what stands near the history's items elsewhere (see `neighbors`),
   an attention term: answers of the history's positions, weighted by the item,
   weights of the positions that share the item's category, and
   the log of the item's frequency and a learned bias.
@@ -28,6 +29,7 @@ from nann.model.encoder import (
 )
 from nann.model.item_features import ItemFeatures
 from nann.model.layers import Dense, Phase, PReLU
+from nann.model.neighbors import Neighbors, NeighborTerm
 from nann.model.scorer import History, Items, Scorer, ScorerSpec
 from nann.model.warm_start import WarmStart
 
@@ -89,22 +91,32 @@ class NannPlusScorer(Scorer):
     ages = spec.max_length
     self.ages = AgeWeights(ages, _FISM_HALF_AGE, 0.0)
     self.fism_scale = tf.Variable(0.0, name="fism_scale")
+    if spec.neighbors:
+      self.neighbors = NeighborTerm(spec.num_items, 2 * spec.emb_dim)
     if spec.attention_term:
       self.attention = terms.AttentionTerm(_WIDTH, _ATTENTION, ages, init)
     if spec.repeats:
       self.categories = terms.CategoryTerm(ages)
       self.repeats = terms.RepeatTerm(_WIDTH, ages, init)
 
-  def begin_with(self, counts: np.ndarray, warm: WarmStart | None) -> None:
+  def begin_with(
+    self,
+    counts: np.ndarray,
+    warm: WarmStart | None,
+    neighbors: Neighbors | None = None,
+  ) -> None:
     """Tells how often items occur in training, and where to start.
 
     Args:
       counts: [I] float64, training events of item 1..I.
       warm: Factors of the item table, or None: as initialized.
+      neighbors: Factors of what stands near, or None: without.
     """
     self.features.begin_with(counts, warm)
     if warm is not None:
       self.fism_scale.assign(np.log(warm.scale))
+    if neighbors is not None:
+      self.neighbors.begin_with(neighbors)
 
   def rate_factors(self) -> list[tuple[tf.Variable, float]]:
     return self.features.rate_factors()
@@ -118,12 +130,17 @@ class NannPlusScorer(Scorer):
     return self.candidate_embedding(items, None)
 
   def candidate_embedding(self, items: Items, noise: Noise | None) -> tf.Tensor:
-    """Returns e, [..., D] float32, of items some of which are hidden."""
+    """Returns e, [..., D] float32, of items some of which are hidden.
+
+    With noise, in training, without the neighbors' share.
+    """
     hidden = _hidden(items, noise)
     x = self.tower_norm(self.tower_1(self.features(items, hidden)))
     parts = [self.tower_2(self.tower_prelu(x))]
     if self.spec.fism:
       parts.append(self.features.factor_out(items, hidden))
+    if self.spec.neighbors and noise is None:
+      parts.append(self.neighbors.of_items(items))
     return tf.concat(parts, axis=-1)
 
   def item_state(
@@ -259,6 +276,8 @@ class NannPlusScorer(Scorer):
       summed = tf.einsum("tl,bld->btd", ages, factors)
       scale = tf.exp(self.fism_scale) * tf.math.rsqrt(total)
       parts.append(summed * scale[..., None])
+    if self.spec.neighbors and noise is None:
+      parts.append(self.neighbors.after_positions(history, valid))
     return Positions(history, valid, tf.concat(parts, axis=-1), x)
 
 

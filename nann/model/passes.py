@@ -1,6 +1,6 @@
 """The passes of one training step and the gradients they leave behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -28,61 +28,79 @@ class Passes:
     self,
     history: Items,
     to_items: Callable[[tf.Tensor], Items],
-    candidates: tf.Tensor,
+    candidates: list[tf.Tensor],
   ) -> None:
-    """Computes user states, and embeddings of the distinct candidates."""
+    """Computes user states, and embeddings of the distinct candidates.
+
+    Args:
+      history: Items [B, L].
+      to_items: Item ids to items.
+      candidates: Groups of item ids, [B, n], or [1, n] where all rows share
+        them; side by side they are the candidates [B, 1 + N].
+    """
     scorer = self._scorer
     self._history = history
     with self._user_tape:
       self._user_state = scorer.user_state(
         history, scorer.history_embedding(history), Phase.TRAIN
       )
-    flat = tf.reshape(candidates, [-1])
-    distinct, place, counts = tf.unique_with_counts(flat)
+    flat = [tf.reshape(group, [-1]) for group in candidates]
+    distinct, place = tf.unique(tf.concat(flat, axis=0))
+    number = tf.shape(history.item_ids)[0]
+    # A shared candidate is one of every row.
+    weights = [
+      tf.ones_like(group, tf.float32)
+      * tf.cast(number // tf.shape(candidates[i])[0], tf.float32)
+      for i, group in enumerate(flat)
+    ]
+    counts = tf.math.unsorted_segment_sum(
+      tf.concat(weights, axis=0), place, tf.size(distinct)
+    )
     items = to_items(distinct)
     with self._item_tape:
       self._distinct_embedding = scorer.item_embedding(
-        items, Phase.TRAIN, tf.cast(counts, tf.float32)
+        items, Phase.TRAIN, counts
       )
     self._place = place
-    self._items = to_items(candidates)
-    embedding = tf.gather(self._distinct_embedding, place)
-    shape = tf.concat([tf.shape(candidates), [embedding.shape[-1]]], axis=0)
-    self.embedding = tf.ensure_shape(
-      tf.reshape(embedding, shape), [None, candidates.shape[1], None]
-    )  # [B, 1 + N, D]
+    self._items = [to_items(group) for group in candidates]
+    places = tf.split(place, [tf.size(group) for group in flat])
+    self.embeddings = [
+      self._embedding_of(group, place)
+      for group, place in zip(candidates, places, strict=True)
+    ]  # Each [B or 1, n, D].
 
   def clean_pass(
     self,
     to_logits: Callable[[tf.Tensor], tf.Tensor],
     to_loss: Callable[[tf.Tensor], tf.Tensor],
-  ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+  ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Scores the candidates as they are.
 
     Returns:
-      logits [B, 1 + N], loss (scalar), gradient of the embedding [B, 1 + N, D].
+      logits [B, 1 + N], loss (scalar), gradients of the embeddings.
     """
     leaves = tf.nest.flatten(self._user_state)
     with tf.GradientTape() as tape:
-      tape.watch([self.embedding, *leaves])
-      logits = to_logits(self._score(self.embedding, Phase.TRAIN))
+      tape.watch([*self.embeddings, *leaves])
+      logits = to_logits(self._score(self.embeddings, Phase.TRAIN))
       loss = to_loss(logits)
-    embedding_gradient, *rest = tape.gradient(
-      loss, [self.embedding, *leaves, *self._variables]
-    )
-    self._embedding_gradient = embedding_gradient
+    found = tape.gradient(loss, [*self.embeddings, *leaves, *self._variables])
+    number = len(self.embeddings)
+    self._embedding_gradients, rest = found[:number], found[number:]
     self._state_gradients = rest[: len(leaves)]
     self._add(rest[len(leaves) :])
-    return logits, loss, embedding_gradient
+    return logits, loss, self._embedding_gradients
 
   def perturbed_pass(
-    self, embedding: tf.Tensor, to_loss: Callable[[tf.Tensor], tf.Tensor]
+    self,
+    embeddings: list[tf.Tensor],
+    to_loss: Callable[[tf.Tensor], tf.Tensor],
   ) -> tf.Tensor:
     """Scores pushed embeddings, which pass on no gradient themselves."""
     leaves = tf.nest.flatten(self._user_state)
     with tf.GradientTape() as tape:
       tape.watch(leaves)
-      loss = to_loss(self._score(embedding, Phase.PERTURBED))
+      loss = to_loss(self._score(embeddings, Phase.PERTURBED))
     gradients = tape.gradient(loss, [*leaves, *self._variables])
     self._state_gradients = [
       add_gradients(a, b)
@@ -108,9 +126,11 @@ class Passes:
         output_gradients=[gradient for _, gradient in reached],
       )
     )
-    width = self.embedding.shape[-1]
+    width = self.embeddings[0].shape[-1]
     distinct_gradient = tf.math.unsorted_segment_sum(
-      tf.reshape(self._embedding_gradient, [-1, width]),
+      tf.concat(
+        [tf.reshape(x, [-1, width]) for x in self._embedding_gradients], 0
+      ),
       self._place,
       tf.shape(self._distinct_embedding)[0],
     )
@@ -123,8 +143,22 @@ class Passes:
     )
     return self._gradients
 
-  def _score(self, embedding: tf.Tensor, phase: Phase) -> tf.Tensor:
-    item_state = self._scorer.item_state(self._items, embedding)
+  def _embedding_of(self, group: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    embedding = tf.gather(self._distinct_embedding, place)
+    shape = tf.concat([tf.shape(group), [embedding.shape[-1]]], axis=0)
+    return tf.ensure_shape(
+      tf.reshape(embedding, shape), [None, group.shape[1], None]
+    )
+
+  def _score(self, embeddings: list[tf.Tensor], phase: Phase) -> tf.Tensor:
+    states = [
+      self._scorer.item_state(items, embedding)
+      for items, embedding in zip(self._items, embeddings, strict=True)
+    ]
+    number = tf.shape(self._history.item_ids)[0]
+    item_state = tf.nest.map_structure(
+      lambda *parts: side_by_side(parts, number), *states
+    )
     return self._scorer.score(self._user_state, item_state, phase)
 
   def _add(self, gradients: list[Any]) -> None:
@@ -132,6 +166,25 @@ class Passes:
       add_gradients(a, b)
       for a, b in zip(self._gradients, gradients, strict=True)
     ]
+
+
+def side_by_side(parts: Sequence[tf.Tensor], number: tf.Tensor) -> tf.Tensor:
+  """Returns [B, sum of n, *] of parts [B or 1, n, *].
+
+  Args:
+    parts: What goes side by side; a single one is returned as it is.
+    number: Scalar int32, B.
+  """
+  if len(parts) == 1:
+    return parts[0]
+  whole = [
+    tf.ensure_shape(
+      tf.broadcast_to(part, tf.concat([[number], tf.shape(part)[1:]], axis=0)),
+      [None, *part.shape[1:]],
+    )
+    for part in parts
+  ]
+  return tf.concat(whole, axis=1)
 
 
 def add_gradients(a: Any, b: Any) -> Any:

@@ -124,7 +124,7 @@ class ScorerSpec:
     mask_padding: Leave padding out of what is said of a history.
     seed: Seed of the initial weights.
     max_length: L, items of a history.
-    encoder, fism, attention_term, repeats: Parts of `nann_plus`.
+    encoder, fism, attention_term, repeats, neighbors: Parts of `nann_plus`.
     warm_start: The item table of `nann_plus` starts from counting.
   """
 
@@ -138,6 +138,7 @@ class ScorerSpec:
   fism: bool = True
   attention_term: bool = True
   repeats: bool = True
+  neighbors: bool = True
   warm_start: bool = True
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from nann.model import adversarial, losses, optimizer
-from nann.model.passes import Passes
+from nann.model.passes import Passes, side_by_side
 from nann.model.scorer import Items, Scorer
 
 # A batch: history [B, L], target [B], negatives [B, N], all int64 item ids;
@@ -39,6 +39,9 @@ class StepSettings:
     dropout, oov_dropout: See `nann_plus.Noise`.
     user_power: A user's share of the loss grows with the number of windows to
       this power (`SequenceTrainer` alone).
+    shared_negatives: All rows share the negatives, [1, N] in a batch: an
+      item's state is then computed once for all rows, and one perturbation of
+      it meets them all.
     seed: Seed of that noise.
   """
 
@@ -55,6 +58,7 @@ class StepSettings:
   dropout: float = 0.0
   oov_dropout: float = 0.0
   user_power: float = 1.0
+  shared_negatives: bool = False
   seed: int = 0
 
 
@@ -111,8 +115,10 @@ class Trainer:
     """
     number = self._strategy.num_replicas_in_sync
     if number > 1:
+      shared = ("negatives",) if self._settings.shared_negatives else ()
       shares = {
-        name: tf.split(values, number) for name, values in batch.items()
+        name: [values] * number if name in shared else tf.split(values, number)
+        for name, values in batch.items()
       }
       batch = self._strategy.experimental_distribute_values_from_function(
         lambda context: {
@@ -146,9 +152,10 @@ class Trainer:
     self, batch: Batch, step: tf.Tensor
   ) -> dict[str, tf.Tensor]:
     settings = self._settings
-    candidates = tf.concat(
-      [batch["target"][:, None], batch["negatives"]], axis=1
-    )  # [B, 1 + N]
+    groups = [batch["target"][:, None], batch["negatives"]]
+    candidates = side_by_side(groups, tf.shape(batch["target"])[0])
+    if not settings.shared_negatives:
+      groups = [candidates]  # [B, 1 + N]
     log_expected = tf.gather(self._log_expected, candidates)
     is_hit = tf.cast(candidates == batch["target"][:, None], tf.float32)
     # The positive itself is no hit.
@@ -158,7 +165,7 @@ class Trainer:
       tf.shape(candidates)[0] * self._strategy.num_replicas_in_sync, tf.float32
     )
     parts = Passes(self.scorer, self._variables)
-    parts.forward(self._items(batch["history"]), self._items, candidates)
+    parts.forward(self._items(batch["history"]), self._items, groups)
 
     def clean(logits: tf.Tensor) -> tf.Tensor:
       return tf.reduce_sum(self._loss(logits, valid)) / num_rows
@@ -166,15 +173,15 @@ class Trainer:
     def corrected(scores: tf.Tensor) -> tf.Tensor:
       return losses.correct_logits(scores, log_expected, valid)
 
-    logits, loss_clean, embedding_gradient = parts.clean_pass(corrected, clean)
+    logits, loss_clean, pull = parts.clean_pass(corrected, clean)
     loss_adversarial = tf.constant(0.0)
     if settings.adv_eps > 0 and settings.adv_weight > 0:
-      perturbed = adversarial.fast_gradient_sign(
-        parts.embedding,
-        embedding_gradient,
-        settings.adv_eps,
-        settings.adv_eps_relative,
-      )
+      perturbed = [
+        adversarial.fast_gradient_sign(
+          embedding, gradient, settings.adv_eps, settings.adv_eps_relative
+        )
+        for embedding, gradient in zip(parts.embeddings, pull, strict=True)
+      ]
 
       def divergence(logits_perturbed: tf.Tensor) -> tf.Tensor:
         rows = losses.kl_divergence(logits, corrected(logits_perturbed))
@@ -192,6 +199,7 @@ class Trainer:
       "loss_clean": loss_clean,
       "loss_adversarial": loss_adversarial,
       "accuracy": tf.reduce_sum(best) / num_rows,
-      "mean_abs_embedding": share * tf.reduce_mean(tf.abs(parts.embedding)),
+      "mean_abs_embedding": share
+      * tf.reduce_mean(tf.abs(parts.embeddings[-1])),
       "gradient_norm": share * norm,
     }

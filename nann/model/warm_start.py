@@ -76,7 +76,7 @@ def compute(
       scaled = scipy.sparse.diags(rows) @ block @ scipy.sparse.diags(weight)
       yield scaled.tocsr().astype(np.float32)
 
-  factors = _right_factors(normalized, num_items + 1, width, seed)
+  factors = right_factors(normalized, num_items + 1, width, seed)
   length = np.linalg.norm(factors, axis=1)
   seen = users_of_item > 0
   directions = factors / np.maximum(length, 1e-9)[:, None]
@@ -118,7 +118,7 @@ def _blocks(
     begin = end
 
 
-def _right_factors(
+def right_factors(
   blocks: object, num_columns: int, width: int, seed: int
 ) -> np.ndarray:
   """Returns V S^0.5, [num_columns, width], of the matrix made of the blocks."""

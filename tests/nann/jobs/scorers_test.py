@@ -50,7 +50,8 @@ def test_nann_plus_runs_the_whole_path(
     "--max-train-steps=40",
     "--num-validations=2",
   )
-  assert "warm start from counting" in done.stdout
+  assert "counting: " in done.stdout
+  assert "weight of neighbors" in done.stdout
   assert "step 20: recall@200" in done.stdout
   assert (paths.OutputPaths(tmp_path).model / "best.index").exists()
   assert coverage_after_training(run) > 0.8

@@ -17,7 +17,7 @@ SPEC = ScorerSpec(NUM_ITEMS, 7, emb_dim=4, seed=3, max_length=6)
 EVERYTHING = items(*range(1, NUM_ITEMS + 1))
 # Repetitions, neighbors in category, padding.
 HISTORY = items([3, 9, 27, 3, 0], [8, 8, 1, 50, 2], [5, 12, 0, 0, 0])
-PARTS = ["encoder", "fism", "attention_term", "repeats"]
+PARTS = ["encoder", "fism", "attention_term", "repeats", "neighbors"]
 
 
 def make(**changed: Any) -> NannPlusScorer:
@@ -26,6 +26,10 @@ def make(**changed: Any) -> NannPlusScorer:
   rng = np.random.default_rng(0)
   for variable in scorer.trainable_variables:
     variable.assign(variable + rng.normal(size=variable.shape) / 10)
+  if scorer.spec.neighbors:
+    scorer.neighbors.factors.assign(rng.normal(size=(NUM_ITEMS + 1, 8)))
+    scorer.neighbors.signs.assign([1, -1] * 4)
+    scorer.neighbors.weight.assign(0.5)
   return scorer
 
 
@@ -77,7 +81,7 @@ def test_positions_score_like_histories_that_end_there(
 @pytest.mark.parametrize("part", PARTS)
 def test_part_that_is_off_has_no_variables_and_no_state(part: str) -> None:
   whole, less = make(), make(**{part: False})
-  if part != "fism":
+  if part not in ("fism", "neighbors"):
     assert len(less.trainable_variables) < len(whole.trainable_variables)
   assert np.abs(scores_of(whole, HISTORY) - scores_of(less, HISTORY)).max() > 0
   state = states(less, EVERYTHING, None)
@@ -85,8 +89,8 @@ def test_part_that_is_off_has_no_variables_and_no_state(part: str) -> None:
     assert "item_id" not in state
   if part == "attention_term":
     assert "query" not in state
-  if part == "fism":
-    assert state["vector"].shape[-1] == 128
+  if part in ("fism", "neighbors"):
+    assert state["vector"].shape[-1] == 128 + 8
 
 
 def test_repetition_adds_probability_whatever_the_item() -> None:
@@ -105,7 +109,7 @@ def test_repetition_adds_probability_whatever_the_item() -> None:
 
 
 def test_unseen_item_is_its_category_and_frequency() -> None:
-  scorer = make()
+  scorer = make(neighbors=False)
   counts = np.full(NUM_ITEMS, 10.0)
   counts[[2, 9, 16]] = 0.0  # Items 3, 10 and 17: category 4.
   scorer.begin_with(counts, None)
@@ -119,7 +123,7 @@ def test_unseen_item_is_its_category_and_frequency() -> None:
 
 
 def test_hidden_items_look_like_unseen_ones() -> None:
-  scorer = make()
+  scorer = make(neighbors=False)
   noise = Noise(tf.constant(5, tf.int64), 0.0, 0.5)
   hidden = terms.is_drawn(EVERYTHING.item_ids, noise.seed, 0.5).numpy()
   assert 10 < hidden.sum() < 40

@@ -138,6 +138,33 @@ def test_step_is_one_step_down_the_plain_loss(name: str, loss: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["attention", "two_tower"])
+def test_shared_negatives_are_those_of_every_row(name: str) -> None:
+  data = batch()
+  shared = data["negatives"][:1]
+  own = {**data, "negatives": tf.repeat(shared, 8, axis=0)}
+  a = make(name, adv_eps=0.0)
+  b = make(name, adv_eps=0.0, shared_negatives=True)
+  step = tf.constant(0, tf.int64)
+  wanted = a.step(own, step)
+  found = b.step({**data, "negatives": shared}, step)
+  for key in ("loss", "accuracy", "gradient_norm"):
+    assert float(found[key]) == pytest.approx(float(wanted[key]), rel=1e-4)
+  # A tenth of the gradients.
+  for x, y in zip(a.optimizer.first, b.optimizer.first, strict=True):
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-6)
+
+
+def test_one_perturbation_of_a_shared_negative_meets_all_rows() -> None:
+  data = batch()
+  shared = {**data, "negatives": data["negatives"][:1]}
+  own = {**data, "negatives": tf.repeat(shared["negatives"], 8, axis=0)}
+  step = tf.constant(0, tf.int64)
+  weak = make("attention", shared_negatives=True).step(shared, step)
+  strong = make("attention").step(own, step)
+  assert 0 < float(weak["loss_adversarial"]) < float(strong["loss_adversarial"])
+
+
 def test_adversarial_pass_leaves_the_moving_averages_alone() -> None:
   def averages(adv_eps: float) -> list[np.ndarray]:
     made = make("attention", adv_eps=adv_eps)

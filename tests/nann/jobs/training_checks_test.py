@@ -1,0 +1,43 @@
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nann.data_provider import dataset
+from nann.jobs import training_checks
+from nann.model.scorer import ScorerSpec, create
+from nann.retrieval import metrics
+
+
+@pytest.mark.parametrize(
+  ("recalls", "wanted"),
+  [
+    ({0.0: 0.4, 1.0: 0.6, 2.0: 0.5, 3.0: 0.5}, 1.0),
+    ({0.0: 0.4, 1.0: 0.4, 2.0: 0.3, 3.0: 0.1}, 0.0),
+    ({0.0: 0.4, 1.0: 0.5, 2.0: 0.6, 3.0: 0.7}, 3.0),
+  ],
+)
+def test_weight_with_the_best_recall_is_taken(
+  recalls: dict[float, float],
+  wanted: float,
+  tmp_path: pathlib.Path,
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
+  held_out = dataset.HeldOut(
+    np.ones((1, 2), np.int64), np.ones(1, np.int64), np.array([b"1"])
+  )
+  validation = training_checks.Validation(
+    create("two_tower", ScorerSpec(2, 1, emb_dim=2)),
+    np.array([0, 1, 1], np.int32),
+    held_out,
+    tmp_path,
+  )
+  weight = tf.Variable(5.0)
+  monkeypatch.setattr(
+    validation,
+    "_recall",
+    lambda: metrics.Share(recalls[float(weight.numpy())], 0.0, 1),
+  )
+  validation.choose(weight)
+  assert float(weight.numpy()) == wanted
