@@ -241,7 +241,9 @@ if __name__ == "__main__":
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=setuptools.find_packages(include=["nann", "nann.*"]),
-    package_data={"nann": ["templates/*.html", "py.typed", "*.pyi"]},
+    package_data={
+      "nann": ["templates/*.html", "templates/*.css", "py.typed", "*.pyi"]
+    },
     ext_modules=[
       extension("nann._core", "ops/python"),
       extension("nann._nann_ops", "ops/tf"),

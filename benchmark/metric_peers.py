@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import json
 import pathlib
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -157,11 +158,68 @@ class ScalableVs:
     return self.index.search(queries, k)[0]
 
 
+class Scann:
+  """ScaNN: a tree of sqrt(n) leaves, product codes, exact re-ranking.
+
+  As its documentation recommends for this many vectors. Its TensorFlow ops are
+  compiled for another TensorFlow than ours and fail to load beside it; without
+  any its own interface is all there is, which is the one used here.
+  """
+
+  package, module = "scann", "scann"
+
+  def __init__(self, folder: pathlib.Path, vectors: np.ndarray) -> None:
+    # In place of TensorFlow: what says that it is not there.
+    found = sys.modules.get("tensorflow")
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    try:
+      from scann.scann_ops.py import scann_ops_pybind
+    finally:
+      del sys.modules["tensorflow"]
+      if found is not None:
+        sys.modules["tensorflow"] = found
+    path = folder / "scann"
+    num_leaves = round(len(vectors) ** 0.5)
+    if not path.exists():
+      path.mkdir()
+      builder = (
+        scann_ops_pybind.builder(vectors, 100, "squared_l2")
+        .set_n_training_threads(_BUILD_THREADS)
+        .tree(
+          num_leaves=num_leaves,
+          num_leaves_to_search=num_leaves // 10 + 1,
+          training_sample_size=min(len(vectors), 250_000),
+        )
+        .score_ah(2, anisotropic_quantization_threshold=0.2)
+        .reorder(200)
+      )
+      builder.build().serialize(str(path))
+    self.index = scann_ops_pybind.load_searcher(str(path))
+
+  def search(
+    self, queries: np.ndarray, k: int, ef: int, num_threads: int
+  ) -> np.ndarray:
+    # A tree has no ef: leaves grow with it, and what is ranked exactly.
+    options = {
+      "final_num_neighbors": k,
+      "pre_reorder_num_neighbors": max(ef, 2 * k),
+      "leaves_to_search": max(1, ef // 4),
+    }
+    if num_threads == 1:
+      return self.index.search_batched(queries, **options)[0]
+    self.index.set_num_threads(num_threads)
+    batch = -(-len(queries) // num_threads)
+    return self.index.search_batched_parallel(
+      queries, batch_size=batch, **options
+    )[0]
+
+
 PEERS: dict[str, Callable[[pathlib.Path, np.ndarray], Peer]] = {
   "faiss": Faiss,
   "hnswlib": Hnswlib,
   "usearch": Usearch,
   "scalable_vs": ScalableVs,
+  "scann": Scann,
 }
 
 

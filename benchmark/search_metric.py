@@ -21,7 +21,6 @@ import numpy as np
 import nann
 from nann import console, files
 
-K = 100
 _RECALLS = (0.90, 0.95, 0.99)
 # Each timing takes at least so long.
 _LEAST_S = 0.2
@@ -37,6 +36,7 @@ def main() -> None:
   parser.add_argument("--num-vectors", type=int, default=300_000)
   parser.add_argument("--width", type=int, default=64)
   parser.add_argument("--vectors", help=".npy file; some rows become queries")
+  parser.add_argument("--k", type=int, default=100)
   parser.add_argument("--num-queries", type=int, default=1000)
   parser.add_argument("--repeats", type=int, default=5)
   parser.add_argument("--cache-dir", default="output/benchmark_cache")
@@ -63,12 +63,12 @@ def main() -> None:
     console.warn(f"{name} is not installed and is left out")
   ours, prepare_s = _ours(opened.peers, vectors, cache)
   libraries = {**ours, **opened.peers}
-  exact = _exact(cache, vectors, queries)
+  exact = _exact(cache, vectors, queries, arguments.k)
   figures: dict[str, Any] = {
     "num_vectors": len(vectors),
     "width": vectors.shape[1],
     "num_queries": len(queries),
-    "k": K,
+    "k": arguments.k,
     "clock_of_one_thread": arguments.clock,
     **{f"build_s_{name}": s for name, s in opened.build_s.items()},
     **prepare_s,
@@ -91,9 +91,11 @@ def main() -> None:
     ]
     for name, curve in curves[1].items()
   }
-  harness.report(f"recall@{K} of {size} vectors", figures, arguments.json)
+  harness.report(
+    f"recall@{arguments.k} of {size} vectors", figures, arguments.json
+  )
   if arguments.png:
-    _draw(curves[1], pathlib.Path(arguments.png), size)
+    _draw(curves[1], pathlib.Path(arguments.png), size, arguments.k)
 
 
 def _data(arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
@@ -152,17 +154,17 @@ def _ours(
 
 
 def _exact(
-  cache: pathlib.Path, vectors: np.ndarray, queries: np.ndarray
+  cache: pathlib.Path, vectors: np.ndarray, queries: np.ndarray, k: int
 ) -> np.ndarray:
-  """Returns [B, K] rows of the exact answers."""
+  """Returns [B, K] int32 rows of the exact answers."""
   digest = hashlib.sha256(queries).hexdigest()[:12]
-  path = cache / f"exact-{digest}.npy"
+  path = cache / f"exact-{digest}-{k}.npy"
   if not path.exists():
     norms = (vectors**2).sum(axis=1)
     rows = []
     for query in queries:
       distances = norms - 2 * (vectors @ query)
-      rows.append(np.argpartition(distances, K)[:K])
+      rows.append(np.argpartition(distances, k)[:k])
     np.save(path, np.array(rows, dtype=np.int32))
   return np.load(path)
 
@@ -176,15 +178,16 @@ def _measure(
   clock: Callable[[], float],
 ) -> dict[str, Curve]:
   """Searches with every library and setting, in turns."""
+  k = exact.shape[1]
   order = np.random.default_rng(1)
   recalls: dict[tuple[str, int], float] = {}
   copies: dict[tuple[str, int], int] = {}
   qps: dict[tuple[str, int], list[float]] = {}
   for name, library in libraries.items():
     for ef in _EFS:
-      library.search(queries, K, ef, num_threads)
+      library.search(queries, k, ef, num_threads)
       begin = clock()
-      rows = library.search(queries, K, ef, num_threads)
+      rows = library.search(queries, k, ef, num_threads)
       seconds = clock() - begin
       copies[name, ef] = 1 + int(_LEAST_S / max(seconds, 1e-3))
       pairs = zip(exact, rows, strict=True)
@@ -197,7 +200,7 @@ def _measure(
       asked = np.tile(queries, (copies[name, ef], 1))
       asked = asked[order.permutation(len(asked))]
       begin = clock()
-      libraries[name].search(asked, K, ef, num_threads)
+      libraries[name].search(asked, k, ef, num_threads)
       seconds = clock() - begin
       qps.setdefault((name, ef), []).append(len(asked) / seconds)
   curves: dict[str, Curve] = {name: [] for name in libraries}
@@ -237,7 +240,9 @@ def _summary(curves: dict[str, Curve], suffix: str) -> dict[str, Any]:
   return figures
 
 
-def _draw(curves: dict[str, Curve], path: pathlib.Path, size: str) -> None:
+def _draw(
+  curves: dict[str, Curve], path: pathlib.Path, size: str, k: int
+) -> None:
   import matplotlib
 
   matplotlib.use("Agg")
@@ -253,7 +258,7 @@ def _draw(curves: dict[str, Curve], path: pathlib.Path, size: str) -> None:
   axes.set(
     yscale="log",
     xlim=(0.8, 1.0),
-    xlabel=f"recall@{K}",
+    xlabel=f"recall@{k}",
     ylabel="queries a second, one thread",
     title=f"{size} vectors",
   )

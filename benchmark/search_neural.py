@@ -12,7 +12,6 @@ import os
 import pathlib
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 # Read when the libraries load. OpenBLAS takes a CPU that it does not know for
@@ -25,24 +24,21 @@ os.environ.update(
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import frozen
 import harness
+import neural_peers
 import numpy as np
 import tensorflow as tf
 import trained_run
-from tensorflow.core.protobuf import config_pb2
-from tensorflow.python.framework import convert_to_constants
 
 from nann import ops
 from nann.jobs import measuring
-from nann.model.scorer import History
-from nann.retrieval import entries, metrics, reference, tensors
+from nann.retrieval import entries, metrics
 from nann.retrieval import result as results
 
 _PAPER = results.PaperPolicy((400, 200, 100), (3, 1, 1))
 _USER_MULTIPLY_ADDS = 64 * 128 + 128 * 129 + 64 * 128
 _NUM_STOCK_USERS = 30
-
-Request = Callable[[np.ndarray], Any]
 
 
 def main() -> None:
@@ -96,8 +92,8 @@ def _measure(
     "openblas_coretype": os.environ.get("OPENBLAS_CORETYPE", "its choice"),
   }
   for name, policy in policies.items():
-    request = _frozen_request(run, policy, k)
-    found, times = _run_all(request, histories, arguments.repeats)
+    request = frozen.search_request(run.retriever, policy, k)
+    found, times = frozen.run_all(request, histories, arguments.repeats)
     num_scored = found[2].sum(axis=1)
     needed = _multiply_adds(run, histories, num_scored)
     coverage = metrics.coverage(found[0] + 1, exact + 1, k)
@@ -116,7 +112,11 @@ def _measure(
     if name == "best_first":
       figures["two_thread_scaling"] = _two_thread_scaling(request, histories)
       figures["single_thread_requests_per_s"] = float(1 / per_user.mean())
-    stock_ms = _stock_ms(run, policy, k, histories[:_NUM_STOCK_USERS])
+    stock_ms = frozen.median_ms(
+      neural_peers.stock_request(run.retriever, policy, k),
+      histories[:_NUM_STOCK_USERS],
+      3,
+    )
     figures[f"stock_ops_{name}_ms"] = stock_ms
     figures[f"speedup_vs_stock_ops_{name}"] = stock_ms / figures[f"{name}_ms"]
   # Of the default policy. Policy paper spends its time in the products, which
@@ -125,60 +125,9 @@ def _measure(
   return figures | _hop_overhead()
 
 
-def _frozen_request(
-  run: trained_run.TrainedRun, policy: results.Policy, k: int
-) -> Request:
-  """Freezes the retriever and returns a function of one user's history."""
-
-  @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int64)])
-  def request(histories: tf.Tensor) -> ops.Found:
-    retriever = run.retriever
-    return retriever.found(
-      histories, tensors.policy_tensors(policy), k, retriever.entries
-    )
-
-  return callable_of(request.get_concrete_function())
-
-
-def callable_of(concrete: Any) -> Request:
-  """Freezes a function into a session that runs in the caller's thread."""
-  frozen = convert_to_constants.convert_variables_to_constants_v2(
-    concrete, lower_control_flow=False
-  )
-  graph = tf.Graph()
-  with graph.as_default():
-    tf.import_graph_def(frozen.graph.as_graph_def(), name="")
-  threads = tf.compat.v1.ConfigProto(
-    intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
-  )
-  session = tf.compat.v1.Session(graph=graph, config=threads)
-  # What `make_callable` gives builds a feed in Python at each call.
-  options = config_pb2.CallableOptions(
-    fetch=[output.name for output in frozen.outputs],
-    feed=[tensor.name for tensor in frozen.inputs],
-  )
-  return session._make_callable_from_options(  # type: ignore[no-any-return]
-    options
-  )
-
-
-def _run_all(
-  request: Request, histories: np.ndarray, repeats: int
-) -> tuple[list[np.ndarray], np.ndarray]:
-  """Returns the answers, and seconds [repeats, users] in random order."""
-  answers = [request(history[None]) for history in histories]
-  rng = np.random.default_rng(1)
-  times: np.ndarray = np.empty((repeats, len(histories)))
-  for repeat in range(repeats):
-    for user in rng.permutation(len(histories)):
-      history = histories[user : user + 1]
-      begin = time.perf_counter()
-      request(history)
-      times[repeat, user] = time.perf_counter() - begin
-  return [np.concatenate(part) for part in zip(*answers, strict=True)], times
-
-
-def _two_thread_scaling(request: Request, histories: np.ndarray) -> float:
+def _two_thread_scaling(
+  request: frozen.Request, histories: np.ndarray
+) -> float:
   """Returns requests/s of two threads over that of one; best of several."""
 
   def all_users() -> None:
@@ -196,45 +145,6 @@ def _two_thread_scaling(request: Request, histories: np.ndarray) -> float:
 
   ratios = [2 * seconds(1) / seconds(2) for _ in range(9)]
   return float(np.median(ratios))
-
-
-def _stock_ms(
-  run: trained_run.TrainedRun,
-  policy: results.Policy,
-  k: int,
-  histories: np.ndarray,
-) -> float:
-  """Times the reference search in stock ops, frozen likewise."""
-  retriever = run.retriever
-  assert retriever.index is not None
-  parts = retriever.scorer.parts()
-  item_state = parts.item_state(None, tf.constant(retriever.items.embeddings))
-  categories = tf.constant(retriever.category_table)
-  rows = tf.constant(retriever.items.row_table(len(retriever.category_table)))
-  is_paper = isinstance(policy, results.PaperPolicy)
-  index = retriever.index
-  graph = tensors.graph_tensors(index.hnsw if is_paper else index.best_first)
-
-  @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int64)])
-  def request(histories: tf.Tensor) -> Any:
-    history = History(histories, tf.gather(categories, histories))
-    embedding = retriever.scorer.history_embedding(history)
-    user_state = parts.user_state(history, embedding)
-    return reference.beam_search(
-      graph,
-      parts.score,
-      user_state,
-      item_state,
-      tf.gather(rows, histories)[:, ::-1],
-      tf.constant(retriever.entries)[None],
-      tensors.policy_tensors(policy),
-      k,
-    )
-
-  _, times = _run_all(
-    callable_of(request.get_concrete_function()), histories, 3
-  )
-  return 1e3 * float(np.median(times))
 
 
 def _multiply_adds(
@@ -279,7 +189,7 @@ def _hop_overhead() -> dict[str, float]:
   }
 
 
-def _walk_request(num_rows: int, degree: int, num_hops: int) -> Request:
+def _walk_request(num_rows: int, degree: int, num_hops: int) -> frozen.Request:
   """A walk that expands one row at a step and meets `degree` new ones."""
   rng = np.random.default_rng(0)
   order = rng.permutation(num_rows).astype(np.int32)
@@ -310,7 +220,7 @@ def _walk_request(num_rows: int, degree: int, num_hops: int) -> Request:
       limits=tf.constant([10, 1, num_hops, 10**9], tf.int64),
     )
 
-  return callable_of(request.get_concrete_function())
+  return frozen.callable_of(request.get_concrete_function())
 
 
 if __name__ == "__main__":

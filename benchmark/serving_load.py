@@ -41,7 +41,7 @@ from nann.serving.signature import Limits
 # Of each that runs at a time, one more waits: nobody is refused.
 _CLIENTS_PER_CORE = 2
 # Widths that score about 8,000 items of a catalogue of 50,000.
-_PAPER_WIDTHS = (100, 200, 300, 300, 300, 200)
+PAPER_WIDTHS = "100,200,300,300,300,200"
 _STEADY_SHARE, _OVERLOAD, _SWAP_SHARE = 0.8, 3.0, 0.4
 
 
@@ -51,7 +51,7 @@ def main() -> None:
   parser.add_argument(
     "--versions", required=True, help="folder of exported versions"
   )
-  parser.add_argument("--widths", default=",".join(map(str, _PAPER_WIDTHS)))
+  parser.add_argument("--widths", default=PAPER_WIDTHS)
   parser.add_argument("--turns", type=int, default=5)
   parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
   parser.add_argument("--swaps", type=int, default=20)
@@ -69,17 +69,17 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     base_path = folder / "nann"
     _publish(found / str(newest), base_path, 1)
     model = Model(base_path / "1", 1)
-    workloads = _workloads(model, base_path / "1", arguments.widths, folder)
+    known = workloads(model, base_path / "1", arguments.widths, folder)
     figures: dict[str, Any] = {}
     with server_of(base_path) as server:
-      for policy, workload in workloads.items():
+      for policy, workload in known.items():
         figures |= _throughput(policy, workload, model, server, arguments)
-      figures |= _overhead(workloads["best_first"], model, server, arguments)
+      figures |= _overhead(known["best_first"], model, server, arguments)
       figures |= _overload(
-        workloads["paper"], figures["paper_answers_per_s"], server, arguments
+        known["paper"], figures["paper_answers_per_s"], server, arguments
       )
       figures |= _swaps(
-        workloads["best_first"],
+        known["best_first"],
         _SWAP_SHARE * figures["best_first_answers_per_s"],
         server,
         arguments.swaps,
@@ -99,7 +99,7 @@ def _publish(version: pathlib.Path, base_path: pathlib.Path, to: int) -> None:
   temporary.rename(base_path / str(to))
 
 
-def _workloads(
+def workloads(
   model: Model, version: pathlib.Path, widths: str, folder: pathlib.Path
 ) -> dict[str, Workload]:
   """Makes requests of a real user out of those for the warm-up."""
@@ -135,7 +135,7 @@ def _workloads(
   return found
 
 
-def _in_process(
+def in_process(
   model: Model, workload: Workload, num_threads: int, seconds: float
 ) -> tuple[float, float]:
   """Returns answers/s and the median ms of a request."""
@@ -167,12 +167,12 @@ def _throughput(
   arguments: argparse.Namespace,
 ) -> dict[str, Any]:
   cores = len(os.sched_getaffinity(0))
-  _in_process(model, workload, cores, 1.0)
+  in_process(model, workload, cores, 1.0)
   clients = _CLIENTS_PER_CORE * cores
   generate(server, workload, -clients, 1.0)
   inside, served, ratios, processor_ms = [], [], [], []
   for _ in range(arguments.turns):
-    rate, _ = _in_process(model, workload, cores, arguments.seconds)
+    rate, _ = in_process(model, workload, cores, arguments.seconds)
     used = serving_memory.processor_seconds(server.process.pid)
     load = generate(server, workload, -clients, arguments.seconds)
     used = serving_memory.processor_seconds(server.process.pid) - used
@@ -198,7 +198,7 @@ def _overhead(
   """One request at a time, through the server and without."""
   differences = []
   for _ in range(arguments.turns):
-    _, inside_ms = _in_process(model, workload, 1, 1.0)
+    _, inside_ms = in_process(model, workload, 1, 1.0)
     load = generate(server, workload, -1, 1.0)
     differences.append(load.percentile_ms(50) - inside_ms)
   return {"p50_overhead_ms": float(np.median(differences))}

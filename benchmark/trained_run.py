@@ -29,11 +29,13 @@ class TrainedRun:
 
   Attributes:
     name: What it is a run of.
+    output_root: Where it lies.
     data: The data set.
     retriever: Scorer, items and graphs.
   """
 
   name: str
+  output_root: pathlib.Path
   data: dataset.PreparedData
   retriever: Retriever
 
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--train-steps", type=int, default=1600, help="steps of the training"
   )
+  parser.add_argument("--scorer", default="attention", help="what is trained")
   parser.add_argument("--dataset", metavar="CSV", help="a log of your own")
   parser.add_argument("--test-users", metavar="FILE", help="its test users")
   parser.add_argument(
@@ -68,22 +71,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--dataset-dir", help="the records of that run")
 
 
-def load(arguments: argparse.Namespace) -> TrainedRun:
-  """Loads the run that the flags choose; makes it first if it is not there."""
+def load(arguments: argparse.Namespace, with_index: bool = True) -> TrainedRun:
+  """Loads the run that the flags choose; makes it first if it is not there.
+
+  Args:
+    arguments: The flags.
+    with_index: With the graphs.
+  """
   if arguments.output_root:
     output_root = pathlib.Path(arguments.output_root)
     dataset_dir = pathlib.Path(arguments.dataset_dir or output_root / "data")
     name = output_root.name
   else:
     name = _name(arguments)
+    # Scorers share the data.
     output_root, dataset_dir = _ROOT / name, _ROOT / name / "data"
-    _make(arguments, output_root, dataset_dir)
+    if arguments.scorer != "attention":
+      name += f"_{arguments.scorer}"
+      output_root = _ROOT / name
+    _make(arguments, output_root, dataset_dir, with_index)
   output = paths.OutputPaths(output_root)
   data = dataset.load(dataset_dir)
   retriever = artefacts.load_retriever(
-    output, data, with_index=True, state_dtype=arguments.item_state_dtype
+    output, data, with_index, arguments.item_state_dtype
   )
-  return TrainedRun(name, data, retriever)
+  return TrainedRun(name, output_root, data, retriever)
 
 
 def _name(arguments: argparse.Namespace) -> str:
@@ -96,12 +108,14 @@ def _make(
   arguments: argparse.Namespace,
   output_root: pathlib.Path,
   dataset_dir: pathlib.Path,
+  with_index: bool,
 ) -> None:
   values: dict[str, Any] = {
     "output_root": str(output_root),
     "dataset_dir": str(dataset_dir),
     "max_train_steps": arguments.train_steps,
     "train_min_length": arguments.train_min_length,
+    "scorer": arguments.scorer,
     **_TRAINING,
   }
   if arguments.dataset:
@@ -120,7 +134,7 @@ def _make(
     (extract_feature, output.embeddings),
     (build_index, output.index),
   ):
-    if not made.exists():
+    if not made.exists() and (with_index or job is not build_index):
       job.run(settings)
   console.say(f"{output_root} is kept; remove it to train anew")
 

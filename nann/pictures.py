@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from nann import files
 
-_STYLE: Any = {
+STYLE: Any = {
   "font.size": 10,
   "axes.spines.top": False,
   "axes.spines.right": False,
@@ -29,7 +29,7 @@ _STYLE: Any = {
   "figure.constrained_layout.use": True,
 }
 _NO_METADATA = dict.fromkeys(["Date", "Creator", "Format", "Type"])
-_OURS, _EXACT, _OTHER, _SECOND = "#0b6e8f", "#1d2b3a", "#b9c0c9", "#d9762b"
+OURS, EXACT, OTHER, SECOND = "#0b6e8f", "#1d2b3a", "#b9c0c9", "#d9762b"
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:
@@ -56,12 +56,12 @@ def recall_bars(recalls: Sequence[Mapping[str, Any]], k: int) -> Figure:
     k: The k to draw.
   """
   rows = [row for row in recalls if row["k"] == k][::-1]
-  with plt.rc_context(_STYLE):
+  with plt.rc_context(STYLE):
     figure, axes = plt.subplots(figsize=(7, 0.55 * len(rows) + 1.1))
     for place, row in enumerate(rows):
       ours = row["method"].startswith("NANN")
       exact = row["method"].startswith("exact")
-      color = _OURS if ours else _EXACT if exact else _OTHER
+      color = OURS if ours else EXACT if exact else OTHER
       every, novel = row["all_targets"], row["novel_targets"]
       axes.barh(
         place + 0.19,
@@ -93,12 +93,12 @@ def training_curves(log: Sequence[Mapping[str, float]]) -> Figure:
     log: The lines of the training log.
   """
   steps = [line["step"] for line in log]
-  with plt.rc_context(_STYLE):
+  with plt.rc_context(STYLE):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-    left.plot(steps, [line["loss_clean"] for line in log], color=_OURS)
+    left.plot(steps, [line["loss_clean"] for line in log], color=OURS)
     left.set_xlabel("step")
     left.set_ylabel("loss")
-    right.plot(steps, [line["accuracy"] for line in log], color=_OURS)
+    right.plot(steps, [line["accuracy"] for line in log], color=OURS)
     right.set_xlabel("step")
     right.set_ylabel("positive ranked first")
   return figure
@@ -111,8 +111,8 @@ def sweep_curves(points: Sequence[Mapping[str, Any]], k: int) -> Figure:
     points: Dicts with policy, scored_fraction, coverage, recall, recall_all.
     k: Answers that counted.
   """
-  colors = {"best_first": _OURS, "paper": _SECOND}
-  with plt.rc_context(_STYLE):
+  colors = {"best_first": OURS, "paper": SECOND}
+  with plt.rc_context(STYLE):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
     for policy, color in colors.items():
       of_policy = [point for point in points if point["policy"] == policy]
@@ -121,10 +121,10 @@ def sweep_curves(points: Sequence[Mapping[str, Any]], k: int) -> Figure:
       for axes, key in ((left, "coverage"), (right, "recall")):
         values = [point[key] for point in of_policy]
         axes.plot(shares, values, "o", color=color, alpha=0.35, markersize=4)
-        axes.plot(*_front(shares, values), "-", color=color, label=policy)
+        axes.plot(*front(shares, values), "-", color=color, label=policy)
     if points:
       right.axhline(
-        points[0]["recall_all"], color=_EXACT, linewidth=1, label="exact"
+        points[0]["recall_all"], color=EXACT, linewidth=1, label="exact"
       )
     for axes, name in ((left, "coverage"), (right, "recall")):
       axes.set_xscale("log")
@@ -145,15 +145,15 @@ def tuning_curve(
     k: Answers that counted.
   """
   scored = [point["num_scored"] for point in points]
-  with plt.rc_context(_STYLE):
+  with plt.rc_context(STYLE):
     figure, axes = plt.subplots(figsize=(5, 3.2))
     for key, color, label in (
-      ("coverage", _OURS, "mean"),
-      ("coverage_p5", _SECOND, "worst 5 % of users"),
+      ("coverage", OURS, "mean"),
+      ("coverage_p5", SECOND, "worst 5 % of users"),
     ):
       values = [point[key] for point in points]
       axes.plot(scored, values, "o", color=color, label=label, markersize=4)
-    axes.axhline(target_coverage, color=_EXACT, linewidth=1, label="target")
+    axes.axhline(target_coverage, color=EXACT, linewidth=1, label="target")
     axes.set_xscale("log")
     axes.set_xlabel("items scored")
     axes.set_ylabel(f"coverage@{k}")
@@ -161,25 +161,25 @@ def tuning_curve(
   return figure
 
 
-def _front(
+def front(
   costs: Sequence[float], values: Sequence[float]
 ) -> tuple[list[float], list[float]]:
   """Returns the points that no cheaper point surpasses."""
-  front: tuple[list[float], list[float]] = ([], [])
+  kept: tuple[list[float], list[float]] = ([], [])
   best = float("-inf")
   for cost, value in sorted(zip(costs, values, strict=True)):
     if value > best:
       best = value
-      front[0].append(cost)
-      front[1].append(value)
-  return front
+      kept[0].append(cost)
+      kept[1].append(value)
+  return kept
 
 
 def evaluations_per_step(per_step: Sequence[float]) -> Figure:
   """Draws the mean number of items scored at each step of the search."""
-  with plt.rc_context(_STYLE):
+  with plt.rc_context(STYLE):
     figure, axes = plt.subplots(figsize=(7, 2.6))
-    axes.bar(range(len(per_step)), per_step, color=_OURS)
+    axes.bar(range(len(per_step)), per_step, color=OURS)
     axes.set_xlabel("step of the search (0: the entries)")
     axes.set_ylabel("items scored")
     axes.grid(axis="x", visible=False)
