@@ -3,6 +3,9 @@
 # make lint   formatters, linters, types, import rules
 # make lint-files   Dockerfiles, shell, and BUILD where npm is there
 # make benchmark   the load generator, benchmark/build/nann_benchmark
+# make bench   all comparisons, one page; flags as BENCH='--name mine --keep'
+# make bench-compare BASE=rev   is this tree faster than a revision?
+# make wheel   a manylinux wheel, tried out in a clean environment
 # make soak   the long tests: hours of trouble in minutes
 # make sanitize   the C++ tests with the compiler's sanitizers
 # make fuzz   random bytes for the C++ core, FUZZ_SECONDS for each target
@@ -16,14 +19,15 @@ NATIVE := $(shell find ops -name '*.cc' -o -name '*.h')
 NATIVE_TESTS := $(shell find benchmark tests -path benchmark/build -prune \
   -o '(' -name '*.cc' -o -name '*.h' ')' -print)
 COMPILED := $(VENV)/compiled
+PEERS := $(VENV)/peers
 # As in pyproject.toml; installed first, to build with the TensorFlow that the
 # package will run with.
 BUILD_NEEDS := setuptools pybind11 'tensorflow>=2.21,<2.22'
 
 BUILDIFIER := @bazel/buildifier@8.2.1
 
-.PHONY: benchmark demo test lint lint-files soak format sanitize fuzz setup \
-  clean
+.PHONY: bench bench-compare benchmark demo test lint lint-files soak format sanitize fuzz setup \
+  wheel clean
 
 setup: $(COMPILED)
 
@@ -50,6 +54,18 @@ benchmark: $(COMPILED)
 	$(BIN)/cmake -S benchmark -B benchmark/build \
 	  -DPython3_EXECUTABLE=$(abspath $(BIN))/python
 	$(BIN)/cmake --build benchmark/build --parallel
+
+$(PEERS): setup.py $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-build-isolation \
+	  --editable '.[dev,bench]'
+	touch $@
+
+bench: benchmark $(PEERS)
+	$(BIN)/python benchmark/bench.py $(BENCH)
+
+bench-compare: $(COMPILED)
+	@test -n "$(BASE)" || { echo "make bench-compare BASE=a git revision"; exit 1; }
+	$(BIN)/python benchmark/compare.py --base $(BASE) $(COMPARE)
 
 lint: $(COMPILED)
 	$(BIN)/ruff format --check .

@@ -274,6 +274,8 @@ if __name__ == "__main__":
     extras_require={
       # prepare_data on many machines; needs Java 17 beside it.
       "spark": ["pyspark>=4.0"],
+      # What `make bench` compares with.
+      "bench": ["scalable-vs>=0.5", "scann>=1.4", "usearch>=2.26"],
       "dev": [
         "clang-format>=19",
         "cmake>=3.18",

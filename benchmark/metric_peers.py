@@ -178,7 +178,8 @@ class Scann:
       del sys.modules["tensorflow"]
       if found is not None:
         sys.modules["tensorflow"] = found
-    path = folder / "scann"
+    # Its files name each other by their paths.
+    path = folder.resolve() / "scann"
     num_leaves = round(len(vectors) ** 0.5)
     if not path.exists():
       path.mkdir()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.benchmark.answer_requests_test import record
-from tests.conftest import run_python
+from tests.conftest import ROOT, run_python
 from tests.nann.delivery import models
 from tests.nann.delivery.models import Exported, histories, to_raw
 from tests.nann.serving.conftest import Running, running_server
@@ -37,6 +37,7 @@ def load(running: Running, *arguments: object) -> tuple[int, dict, str]:
     f"--grpc=127.0.0.1:{running.server.port}",
     f"--json={path}",
     *map(str, arguments),
+    PYTHONPATH=str(ROOT),
   )
   figures = json.loads(path.read_text())["figures"] if path.exists() else {}
   return done.returncode, figures, done.stdout + done.stderr

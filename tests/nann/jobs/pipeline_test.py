@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from nann import paths
+from tests import browser
 from tests.conftest import (
   ROOT,
   TRAIN_FLAGS,
@@ -292,9 +293,6 @@ def test_finished_training_has_nothing_to_do(small_run: Run) -> None:
   assert "nothing to do" in done.stdout
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
 @pytest.mark.slow
 def test_demo_ends_with_a_page_that_a_browser_shows(
   tmp_path: pathlib.Path,
@@ -317,28 +315,7 @@ def test_demo_ends_with_a_page_that_a_browser_shows(
   # Self-contained: nothing is fetched.
   assert "http://" not in text.replace("http://www.w3.org/", "")
   assert "<script" not in text
-  if CHROMIUM is None:
-    pytest.skip("no chromium to open the page in")
-  shown = subprocess.run(
-    [
-      CHROMIUM,
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--no-first-run",
-      f"--user-data-dir={tmp_path / 'browser'}",
-      "--dump-dom",
-      page.as_uri(),
-    ],
-    capture_output=True,
-    text=True,
-    timeout=120,
-    check=False,
-  )
-  assert shown.returncode == 0, shown.stderr
+  shown = browser.dom_of(page, tmp_path / "browser")
   for section in (
     'id="recall"',
     'id="search"',
@@ -346,10 +323,10 @@ def test_demo_ends_with_a_page_that_a_browser_shows(
     'id="users"',
     'id="configuration"',
   ):
-    assert section in shown.stdout
-  assert shown.stdout.count("<svg") == 4
-  assert shown.stdout.count('class="user"') == 5
-  assert "history first" in shown.stdout
+    assert section in shown
+  assert shown.count("<svg") == 4
+  assert shown.count('class="user"') == 5
+  assert "history first" in shown
 
 
 def test_real_log_with_rows_outside_the_window(

@@ -1,0 +1,490 @@
+"""What the benchmark page shows of each comparison: text, pictures, tables."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import page_pictures
+
+Figures = Mapping[str, Any]
+
+OURS, RERANKED = "NANN", "two-tower, re-ranked by the network"
+SCALING_NAMES = {
+  "best_first": "NANN, best_first",
+  "paper": "NANN, paper",
+  "unfolded": "best_first, network not folded",
+  "stock_ops": "best_first in stock TensorFlow ops",
+  "exact_folded": "exact scan, folded",
+  "exact_keras": "exact scan, Keras predict",
+}
+LIBRARIES = {
+  "nann": "NANN",
+  "faiss": "faiss HNSW",
+  "hnswlib": "hnswlib",
+  "usearch": "usearch",
+  "scalable_vs": "scalable-vs",
+  "scann": "ScaNN",
+}
+_RECALL_PERCENTS = (90, 95, 99)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A table; the rows that are ours stand out.
+
+  Attributes:
+    head: Of the columns.
+    rows: Cells; the first is a name.
+    ours: Numbers of the rows that are ours.
+  """
+
+  head: Sequence[str]
+  rows: Sequence[Sequence[str]]
+  ours: Sequence[int] = (0,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+  """A comparison.
+
+  Attributes:
+    id: In the page.
+    title: Its headline.
+    text: What was measured.
+    pictures: Captions with <svg> elements.
+    tables: The figures.
+    not_ahead: Where somebody else is level or better, in sentences.
+  """
+
+  id: str
+  title: str
+  text: str
+  pictures: Sequence[Mapping[str, str]] = ()
+  tables: Sequence[Table] = ()
+  not_ahead: Sequence[str] = ()
+
+
+def blocks(figures: Figures) -> list[Block]:
+  """Returns what there is to show, the most telling first.
+
+  Args:
+    figures: Of each section that was run, by name.
+  """
+  made: list[Block] = []
+  for name, title in (
+    ("recall_checkins", "Instead of two towers: real check-ins"),
+    ("recall_synthetic", "Instead of two towers: synthetic log"),
+  ):
+    if name in figures:
+      made.append(_recall(name, title, figures[name]))
+  if "scaling" in figures:
+    made.append(_scaling(figures["scaling"]))
+  if "neural" in figures:
+    made.append(_neural(figures["neural"]))
+  for name in ("metric", "metric_10"):
+    if name in figures:
+      made.append(_metric(name, figures[name]))
+  if "serving" in figures:
+    made.append(_serving(figures["serving"]))
+  if "training" in figures or "data" in figures:
+    made.append(_work(figures))
+  return made
+
+
+def best_within(
+  points: Sequence[Figures], method: str, most_ms: float, recall: str
+) -> Figures | None:
+  """Returns the point of the highest recall that takes no longer."""
+  fast = [p for p in points if p["method"] == method and p["ms"] <= most_ms]
+  return max(fast, key=lambda p: p[recall], default=None)
+
+
+def _recall(name: str, title: str, figures: Figures) -> Block:
+  points, k = figures["points"], figures["k"]
+  keys = list(
+    dict.fromkeys((f"recall_{k}_all", f"recall_{k}_novel", "recall_20_all"))
+  )
+  keys = [key for key in keys if key in points[0]]
+  methods = list(dict.fromkeys(p["method"] for p in points))
+  fastest = min(p["ms"] for p in points if p["method"] == OURS)
+  budgets = [fastest * times for times in (1.0, 2.0, 4.0, 16.0)]
+  rows = []
+  for method in methods:
+    row = [method]
+    for budget in budgets:
+      best = best_within(points, method, budget, keys[0])
+      row.append(
+        f"{best[keys[0]]:.3f} ± {best[keys[0] + '_error']:.3f}" if best else "-"
+      )
+    rows.append(row)
+  pictures = [
+    (
+      f"{_targets(key)} of {figures['num_users']:,} test users",
+      page_pictures.recall_against_latency(figures, key),
+    )
+    for key in keys
+  ]
+  return Block(
+    name,
+    title,
+    f"{figures['num_items']:,} items. A plain vector index serves a two-tower"
+    " model; the network can rank what that lets through anew, or choose among"
+    " all items, by an exact scan or by our search. Each point is a setting;"
+    " the line joins those that nothing cheaper surpasses. The two towers were"
+    " trained on the same data in twice as many steps. User's side, walk and"
+    " ranking are all in the time. The table: the best recall within a time.",
+    page_pictures.to_svgs(pictures),
+    [
+      Table(
+        ["method", *(f"{budget:.2g} ms" for budget in budgets)],
+        rows,
+        [methods.index(OURS)],
+      )
+    ],
+    [f"{title}: {loss}" for loss in recall_losses(points, keys, budgets)],
+  )
+
+
+def recall_losses(
+  points: Sequence[Figures], keys: Sequence[str], budgets: Sequence[float]
+) -> list[str]:
+  """Says who finds as much as we do or more in the same time.
+
+  Args:
+    points: Of recall_latency.py.
+    keys: The recalls that count.
+    budgets: Milliseconds.
+
+  Returns:
+    A sentence for each other method and recall: where it is ahead most.
+  """
+  losses = []
+  others = list(dict.fromkeys(p["method"] for p in points))
+  others.remove(OURS)
+  for method in others:
+    for key in keys:
+      found = []
+      for budget in budgets:
+        ours = best_within(points, OURS, budget, key)
+        theirs = best_within(points, method, budget, key)
+        if ours and theirs and theirs[key] >= ours[key]:
+          found.append((theirs[key] - ours[key], budget, theirs[key]))
+      if found:
+        lead, budget, recall = max(found)
+        verb = "finds more" if lead > 0 else "finds as much"
+        losses.append(
+          f"{method} {verb} within {budget:.2g} ms:"
+          f" {_recall_name(key)} {recall:.3f}, ours {recall - lead:.3f}"
+        )
+  return losses
+
+
+def _recall_name(key: str) -> str:
+  _, k, targets = key.split("_")
+  return f"recall@{k} of {targets} targets"
+
+
+def _targets(key: str) -> str:
+  _, k, targets = key.split("_")
+  kind = "not in the history" if targets == "novel" else "all targets"
+  return f"Held-out item among the first {k}, {kind};"
+
+
+def _scaling(figures: Figures) -> Block:
+  sizes = figures["sizes"]
+  rows = [
+    [name, *(_milliseconds(sizes[size][key]) for size in sizes)]
+    for key, name in SCALING_NAMES.items()
+  ]
+  scored = [
+    [
+      SCALING_NAMES[key],
+      *(
+        f"{sizes[size][key]['num_scored']:,.0f}"
+        f" ({sizes[size][key]['coverage']:.3f})"
+        for size in sizes
+      ),
+    ]
+    for key in ("best_first", "paper")
+  ]
+  losses = [
+    f"{int(size):,} items: {SCALING_NAMES[key]} takes"
+    f" {of_size[key]['ms']:.2f} ms,"
+    f" best_first {of_size['best_first']['ms']:.2f}"
+    for size, of_size in sizes.items()
+    for key in SCALING_NAMES
+    if key != "best_first" and of_size[key]["ms"] <= of_size["best_first"]["ms"]
+  ]
+  head = [f"{int(size):,} items" for size in sizes]
+  return Block(
+    "scaling",
+    "How cost grows with the corpus",
+    f"A request on one thread, top {figures['k']}, each policy with the"
+    " cheapest of its settings that finds"
+    f" {figures['coverage_wanted']:.1%} of the exact answer on the mean of"
+    f" {figures['num_users']} users. The corpora come from one trained model:"
+    " a part of its items, or more items between neighbors. In brackets: the"
+    " quartiles over users; below, items scored and the coverage reached.",
+    page_pictures.to_svgs(
+      [
+        (
+          "Milliseconds of a request; both axes are logarithmic",
+          page_pictures.cost_by_size(sizes, SCALING_NAMES),
+        )
+      ]
+    ),
+    [
+      Table(["one thread", *head], rows, [0, 1]),
+      Table(["items scored (coverage)", *head], scored, [0, 1]),
+    ],
+    losses,
+  )
+
+
+def _milliseconds(at: Figures) -> str:
+  return f"{at['ms']:,.2f} ms ({at['ms_q1']:,.2f} to {at['ms_q3']:,.2f})"
+
+
+def _neural(figures: Figures) -> Block:
+  rows = []
+  for policy in ("best_first", "paper"):
+    rows.append(
+      [
+        f"NANN, {policy}",
+        f"{figures[f'{policy}_ms']:.2f} ms",
+        f"{figures[f'{policy}_p99_ms']:.2f} ms",
+        f"{figures[f'{policy}_num_scored']:,.0f}",
+        f"{figures[f'{policy}_coverage']:.3f}",
+        f"{figures[f'{policy}_coverage_p5']:.3f}",
+        f"{figures[f'bound_fraction_{policy}']:.0%}",
+        f"{figures[f'speedup_vs_stock_ops_{policy}']:.1f}x",
+      ]
+    )
+  return Block(
+    "neural",
+    "One request under a neural scorer",
+    f"{figures['num_items']:,} items, one thread,"
+    f" {figures['num_users']} users. The bound is the time that the scorer's"
+    " multiply-adds would take in one large matrix product"
+    f" ({figures['sgemm_gflops']:.0f} GFLOP/s in this run). Two threads answer"
+    f" {figures['two_thread_scaling']:.2f} times the requests of one.",
+    tables=[
+      Table(
+        [
+          "policy",
+          "median",
+          "p99",
+          "items scored",
+          "coverage",
+          "worst 5 %",
+          "of the bound",
+          "against stock ops",
+        ],
+        rows,
+        [0, 1],
+      )
+    ],
+  )
+
+
+def _metric(name: str, figures: Figures) -> Block:
+  k, curves = figures["k"], figures["curves"]
+  rows, losses = [], []
+  found = {key: LIBRARIES[key] for key in LIBRARIES if key in curves}
+  for key, library in found.items():
+    row = [library]
+    for percent in _RECALL_PERCENTS:
+      for suffix in ("", "_2_threads"):
+        qps = figures.get(f"qps_{key}_at_recall_{percent}{suffix}")
+        row.append(f"{qps:,.0f}" if qps else "-")
+      ratio = figures.get(f"qps_ratio_{key}_at_recall_{percent}")
+      if ratio and ratio <= 1:
+        losses.append(
+          f"recall@{k} {percent / 100}: {library} answers"
+          f" {1 / ratio:.2f}x our queries"
+        )
+    row.append(_build_seconds(key, figures))
+    row.append(figures.get(f"version_{key}", ""))
+    rows.append(row)
+  head = ["queries/s at recall"]
+  for percent in _RECALL_PERCENTS:
+    head += [f"{percent / 100}", f"{percent / 100}, 2 threads"]
+  return Block(
+    name,
+    f"Nearest vectors: recall@{k}",
+    f"{figures['num_vectors']:,} vectors of width {figures['width']} in"
+    f" clusters, Euclidean, {figures['num_queries']} queries in turns with the"
+    " others; each library as PyPI has it, built as its documentation advises."
+    " Ours walks faiss's graph with lists made anew. Bands: quartiles.",
+    page_pictures.to_svgs(
+      [
+        (
+          "Queries a second against recall",
+          page_pictures.queries_against_recall(curves, found, k),
+        )
+      ]
+    ),
+    [Table([*head, "build, s", "version"], rows)],
+    losses,
+  )
+
+
+def _build_seconds(library: str, figures: Figures) -> str:
+  if library == "nann":
+    parts = ("build_s_faiss", "refine_s_nann", "prepare_s_nann")
+    seconds = sum(figures.get(part, 0.0) for part in parts)
+  else:
+    seconds = figures.get(f"build_s_{library}", 0.0)
+  return f"{seconds:,.0f}"
+
+
+def _serving(figures: Figures) -> Block:
+  rows, ours = [], []
+  for policy, of_clients in figures["policies"].items():
+    for clients, at in of_clients.items():
+      ours.append(len(rows))
+      rows.append(
+        [
+          f"{policy}, {clients}",
+          f"{at['in_process_per_s']:,.0f}",
+          f"{at['served_per_s']:,.0f}",
+          f"{at['served_per_s'] / at['in_process_per_s']:.2f}",
+          f"{at['in_process_p50_ms']:.2f}",
+          f"{at['served_p50_ms']:.2f}",
+          f"{at['served_p99_ms']:.2f}",
+          f"{at['refused_share']:.1%}",
+        ]
+      )
+  text = (
+    f"The model exported, {figures['num_items']:,} items; server, load and"
+    " in-process runs share the machine's processors, and the generator's share"
+    " is taken out."
+  )
+  losses = []
+  if cpp := figures["cpp"]:
+    text += (
+      " In C++, without Python or protocol, nann_benchmark counts"
+      f" {cpp['one_thread_per_s']:,.0f} answers a second on one thread and"
+      f" {cpp['two_threads_per_s']:,.0f} on two:"
+      f" {cpp['two_thread_scaling']:.2f}x."
+    )
+    if cpp["two_thread_scaling"] < 1.9:
+      losses.append(
+        f"two threads in C++ reach {cpp['two_thread_scaling']:.2f}x of one,"
+        " we aim at 1.9x"
+      )
+  best_first = figures["policies"].get("best_first", {})
+  pictures = [
+    (f"Answers a second, {policy}", page_pictures.throughput_by_clients(found))
+    for policy, found in figures["policies"].items()
+  ]
+  for clients, at in best_first.items():
+    if at["served_per_s"] < 0.5 * at["in_process_per_s"]:
+      losses.append(
+        f"served by gRPC to {clients} clients, best_first reaches"
+        f" {at['served_per_s'] / at['in_process_per_s']:.0%} of in-process,"
+        " we aim at 50 %: Python's gRPC costs as much as the search"
+      )
+  return Block(
+    "serving",
+    "Serving",
+    text,
+    page_pictures.to_svgs(pictures),
+    [
+      Table(
+        [
+          "policy, clients",
+          "in process/s",
+          "served/s",
+          "ratio",
+          "in process p50, ms",
+          "served p50, ms",
+          "served p99, ms",
+          "refused",
+        ],
+        rows,
+        ours,
+      )
+    ],
+    losses,
+  )
+
+
+def _work(figures: Figures) -> Block:
+  rows = []
+  if data := figures.get("data"):
+    rows.append(
+      [
+        f"data preparation, {data['num_rows']:,} rows",
+        f"{data['rows_per_s']:,.0f} rows/s",
+        f"{data['peak_rss_gb']:.1f} GB;"
+        f" {data['seconds_over_parse']:.1f}x of parsing the csv",
+      ]
+    )
+  if training := figures.get("training"):
+    rows.append(
+      [
+        "training",
+        f"{training['samples_per_s']:,.0f} samples/s",
+        f"{training['step_ms']:.0f} ms a step, adversarial pass"
+        f" {training['adversarial_cost']:.2f}x",
+      ]
+    )
+  return Block(
+    "work",
+    "Before there is anything to search",
+    "From a csv to records, and a training step of the demo's configuration.",
+    tables=[Table(["", "speed", ""], rows, range(len(rows)))],
+  )
+
+
+def numbers(figures: Figures) -> list[dict[str, str]]:
+  """Returns the few figures at the top."""
+  found = []
+  if neural := figures.get("neural"):
+    found.append(
+      {
+        "value": f"{neural['best_first_ms']:.2f} ms",
+        "label": f"a request over {neural['num_items']:,} items, one thread,"
+        f" {neural['best_first_coverage']:.1%} of the exact answer",
+      }
+    )
+  recall = figures.get("recall_checkins") or figures.get("recall_synthetic")
+  if recall:
+    points = recall["points"]
+    key = f"recall_{recall['k']}_all"
+    ours = max((p for p in points if p["method"] == OURS), key=lambda p: p[key])
+    theirs = best_within(points, RERANKED, ours["ms"], key)
+    found.append(
+      {
+        "value": f"{ours[key]:.3f}"
+        + (f" : {theirs[key]:.3f}" if theirs else ""),
+        "label": f"recall@{recall['k']} in {ours['ms']:.2f} ms, ours and two"
+        " towers re-ranked by the same network",
+      }
+    )
+  if metric := figures.get("metric"):
+    ratios = [
+      (metric[key], LIBRARIES[name])
+      for name in LIBRARIES
+      if (key := f"qps_ratio_{name}_at_recall_95") in metric and metric[key]
+    ]
+    if ratios:
+      ratio, library = min(ratios)
+      found.append(
+        {
+          "value": f"{ratio:.2f}x",
+          "label": f"the queries a second of {library}, the fastest of"
+          f" {len(ratios)} libraries, at recall@{metric['k']} 0.95",
+        }
+      )
+  cpp = figures.get("serving", {}).get("cpp")
+  if cpp:
+    found.append(
+      {
+        "value": f"{cpp['two_threads_per_s']:,.0f}/s",
+        "label": "answers on two threads in C++, "
+        f"{cpp['two_thread_scaling']:.2f}x of one",
+      }
+    )
+  return found
