@@ -9,7 +9,10 @@
 # make soak   the long tests: hours of trouble in minutes
 # make sanitize   the C++ tests with the compiler's sanitizers
 # make fuzz   random bytes for the C++ core, FUZZ_SECONDS for each target
-# Each sets up what it needs in .venv and is quick when nothing changed.
+# make cuda   the search on a GPU, for machines without TensorFlow; wants nvcc
+# make cuda-check   on a GPU: are the answers right, and how fast are they
+# Each sets up what it needs in .venv and is quick when nothing changed; the last
+# two take the Python that is there, which needs NumPy (and setuptools, to build).
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,8 +29,8 @@ BUILD_NEEDS := setuptools pybind11 'tensorflow>=2.21,<2.22'
 
 BUILDIFIER := @bazel/buildifier@8.2.1
 
-.PHONY: bench bench-compare benchmark demo test lint lint-files soak format sanitize fuzz setup \
-  wheel clean
+.PHONY: bench bench-compare benchmark clean cuda cuda-check demo format fuzz \
+  lint lint-files sanitize setup soak test wheel
 
 setup: $(COMPILED)
 
@@ -94,6 +97,12 @@ sanitize: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.ops.native fuzz
+
+cuda:
+	$(PYTHON) setup.py --quiet build_cuda
+
+cuda-check:
+	$(PYTHON) -m benchmark.cuda_check $(CUDA_CHECK)
 
 format: $(COMPILED)
 	$(BIN)/ruff format .

@@ -67,6 +67,12 @@ def core_sources() -> list[str]:
 
 # Turing to Hopper, and PTX for what comes later.
 _CUDA_ARCHITECTURES = "75;80;86;89;90;90-virtual"
+# A program that checks the search, for compute-sanitizer.
+_CUDA_TEST = [
+  "tests/ops/cuda/search_test.cc",
+  "tests/ops/core/oracle.cc",
+  "tests/ops/core/testing.cc",
+]
 _CUDA_FLAGS = [
   "-x",
   "cu",
@@ -84,8 +90,10 @@ def nvcc() -> str | None:
   return shutil.which(os.environ.get("NVCC", "nvcc"))
 
 
-def cuda_objects(folder: pathlib.Path, architectures: str) -> list[str]:
-  """Compiles the search on a GPU; names of architectures as CMake has them."""
+def cuda_objects(
+  sources: list[str], folder: pathlib.Path, architectures: str
+) -> list[str]:
+  """Compiles for GPUs; names of architectures as CMake has them."""
   flags = list(_CUDA_FLAGS)
   for name in architectures.split(";"):
     number = name.removesuffix("-virtual")
@@ -93,7 +101,7 @@ def cuda_objects(folder: pathlib.Path, architectures: str) -> list[str]:
     flags += ["-gencode", f"arch=compute_{number},code={kind}_{number}"]
   folder.mkdir(parents=True, exist_ok=True)
   jobs = []
-  for source in cuda_sources():
+  for source in sources:
     name = source.replace("/", "_").removesuffix(".cc")
     command = [str(nvcc()), *flags, "--threads", "0", "-c", source]
     jobs.append((folder / f"{name}.o", command))
@@ -103,7 +111,7 @@ def cuda_objects(folder: pathlib.Path, architectures: str) -> list[str]:
 
 
 class BuildCuda(setuptools.Command):
-  """Makes build/cuda/libnann_cuda.so, for programs without TensorFlow."""
+  """Makes build/cuda/libnann_cuda.so and the program that tests it."""
 
   user_options: ClassVar[list] = []
 
@@ -122,9 +130,15 @@ class BuildCuda(setuptools.Command):
       "NANN_CUDA_ARCHITECTURES", _CUDA_ARCHITECTURES
     )
     folder = ROOT / "build" / "cuda"
-    objects = cuda_objects(folder, architectures)
+    objects = cuda_objects(cuda_sources(), folder, architectures)
+    extra = cuda_objects(
+      ["benchmark/cuda_ceilings.cu.cc"], folder, architectures
+    )
     library = str(folder / "libnann_cuda.so")
-    _run([str(nvcc()), "-shared", "-o", library, *objects])
+    _run([str(nvcc()), "-shared", "-o", library, *objects, *extra])
+    test = cuda_objects(_CUDA_TEST, folder, architectures)
+    program = str(folder / "search_test")
+    _run([str(nvcc()), "-o", program, *test, *objects])
 
 
 def cuda_sources() -> list[str]:

@@ -192,15 +192,24 @@ class Array:
   def set(self, values: np.ndarray) -> "Array":
     """Copies an array of the same shape and type to the device."""
     assert values.shape == self.shape
+    return self.set_rows(0, values)
+
+  def set_rows(self, first: int, values: np.ndarray) -> "Array":
+    """Copies some rows to their place on the device."""
+    assert values.shape[1:] == self.shape[1:]
     assert values.dtype == self.dtype
+    assert first + len(values) <= self.shape[0]
     values = np.ascontiguousarray(values)
+    row_bytes = self.size_bytes // max(1, self.shape[0])
     self.library(
       "NannCudaToDevice",
-      self.pointer,
+      self.pointer + first * row_bytes,
       values.ctypes.data,
       values.nbytes,
       None,
     )
+    # The memory of the host may be given back before the copy.
+    self.library("NannCudaSynchronize", None)
     return self
 
   def get(self) -> np.ndarray:

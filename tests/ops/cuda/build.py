@@ -24,7 +24,7 @@ _FLAGS = [
 
 def sources() -> list[str]:
   """Returns what the library is made of, kernels and host code."""
-  return setup.cuda_sources()
+  return [*setup.cuda_sources(), "benchmark/cuda_ceilings.cu.cc"]
 
 
 def emulated_objects(*flags: str) -> list[str]:

@@ -38,7 +38,9 @@ def test_program_of_its_own_passes_under_the_emulator() -> None:
 def test_kernels_compile_and_link(tmp_path: pathlib.Path) -> None:
   if setup.nvcc() is None:
     pytest.skip("nvcc is not there")
-  objects = setup.cuda_objects(setup.ROOT / "build/cuda/test", "90")
+  objects = setup.cuda_objects(
+    setup.cuda_sources(), setup.ROOT / "build/cuda/test", "90"
+  )
   library = tmp_path / "libnann_cuda.so"
   subprocess.run(
     [str(setup.nvcc()), "-shared", "-o", str(library), *objects], check=True

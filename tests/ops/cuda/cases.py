@@ -14,6 +14,14 @@ from benchmark import cuda_scorers as scorers
 from tests import filters, oracle, worlds
 
 NUM_USERS = 4
+# Few threads: most lists take several rounds. More than 64: several warps.
+OPTIONS = {
+  "narrow": cuda.Options(has_room_for_ties=1, num_threads=32),
+  "hash table": cuda.Options(
+    has_room_for_ties=1, num_threads=64, max_bitmap_bytes=1
+  ),
+  "wide": cuda.Options(has_room_for_ties=1, num_threads=256),
+}
 
 
 class Case(NamedTuple):

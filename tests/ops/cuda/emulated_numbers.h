@@ -54,7 +54,7 @@ inline float Value(__nv_bfloat16 value) { return __bfloat162float(value); }
 template <typename Use, int m, int n, int k, typename T, typename Layout = void>
 struct fragment {
   static_assert(m == 16 && n == 16 && k == 16);
-  float values[16 * 16];
+  float x[16 * 16];
 };
 
 inline bool IsHolder() { return nann::emulator::Lane() == 0; }
@@ -68,10 +68,10 @@ void CheckPlace(const T* place, unsigned stride) {
   }
 }
 
-template <typename Fragment>
-void fill_fragment(Fragment& to, float value) {  // NOLINT: as in CUDA.
+template <typename Fragment, typename T>
+void fill_fragment(Fragment& to, T value) {  // NOLINT: as in CUDA.
   if (!IsHolder()) return;
-  for (float& number : to.values) number = value;
+  for (float& number : to.x) number = Value(value);
 }
 
 template <typename Use, typename T>
@@ -80,7 +80,7 @@ void load_matrix_sync(fragment<Use, 16, 16, 16, T, row_major>& to,  // NOLINT
   CheckPlace(from, stride);
   if (!IsHolder()) return;
   for (int i = 0; i < 16 * 16; ++i) {
-    to.values[i] = Value(from[i / 16 * stride + i % 16]);
+    to.x[i] = Value(from[i / 16 * stride + i % 16]);
   }
 }
 
@@ -91,12 +91,12 @@ void mma_sync(
     const fragment<matrix_b, 16, 16, 16, T, row_major>& b,
     const fragment<accumulator, 16, 16, 16, float>& c) {
   if (!IsHolder()) return;
-  if (&to != &c) std::memcpy(to.values, c.values, sizeof(to.values));
+  if (&to != &c) std::memcpy(to.x, c.x, sizeof(to.x));
   for (int i = 0; i < 16; ++i) {
     for (int l = 0; l < 16; ++l) {
-      const float factor = a.values[16 * i + l];
+      const float factor = a.x[16 * i + l];
       for (int j = 0; j < 16; ++j) {
-        to.values[16 * i + j] += factor * b.values[16 * l + j];
+        to.x[16 * i + j] += factor * b.x[16 * l + j];
       }
     }
   }
@@ -108,7 +108,7 @@ inline void store_matrix_sync(
   CheckPlace(to, stride);
   if (!IsHolder()) return;
   for (int i = 0; i < 16 * 16; ++i) {
-    to[i / 16 * stride + i % 16] = from.values[i];
+    to[i / 16 * stride + i % 16] = from.x[i];
   }
 }
 

@@ -5,7 +5,7 @@ import pytest
 
 from benchmark import cuda_library as cuda
 from benchmark import cuda_scorers as scorers
-from tests.ops.cuda import cases, pairs
+from tests.ops.cuda import cases, pairs, scorer_checks
 
 KINDS = {
   "float32": scorers.FLOAT32,
@@ -60,19 +60,7 @@ def test_scan_tells_of_a_score_that_is_no_number(library: cuda.Library) -> None:
 def test_pairs_are_scored_like_the_definition(
   library: cuda.Library, way: str, shape: str
 ) -> None:
-  world = pairs.make_world(shape, way, num_rows=150, num_users=3, seed=1)
-  scorer = world.scorer(library)
-  scan = scorers.Scan(scorer, 150, part_rows=64)
-  scan.run()
-  rows, scores, faults = scan.answers()
-  assert not faults[:, 0].any()
-  assert (np.sort(rows, axis=1) == np.arange(150)).all()
-  wanted = world.scores()
-  got = np.empty_like(wanted)
-  np.put_along_axis(got, rows, scores, 1)
-  # Relative to the range: how far the rounding of the type may reach.
-  error = np.abs(got - wanted).max() / np.ptp(wanted)
-  assert error < pairs.WAYS[way].tolerance
+  scorer_checks.check_shape(library, way, shape)
 
 
 @pytest.mark.parametrize("way", pairs.WAYS)
@@ -87,21 +75,7 @@ def test_whole_numbers_are_scored_exactly(
 def test_search_of_pairs_is_the_definition(
   library: cuda.Library, way: str
 ) -> None:
-  for seed in range(3000, 3010):
-    case = cases.make_case(seed, is_filtered=seed % 2 == 0)
-    num_rows = case.world.graph.num_rows
-    world = pairs.make_whole_world(way, num_rows, cases.NUM_USERS, seed)
-    case = case._replace(scores=world.scores())
-    scorer = world.scorer(library)
-    options = cuda.Options(has_room_for_ties=1, num_threads=64)
-    policy: cuda.Paper | cuda.BestFirst
-    for policy in [cases.random_paper(case), cases.random_best_first(case)]:
-      search = cases.make_search(library, case, policy, options)
-      wanted = cases.expected(case, policy)
-      found = scorers.search_by_steps(search, scorer)
-      cases.check(found, wanted, f"seed {seed}")
-      scorers.walk(search, scorer)
-      cases.check(search.answers(), wanted, f"seed {seed}, walk")
+  scorer_checks.check_pair_search(library, way, num_worlds=10)
 
 
 def test_history_of_padding_alone_gets_a_number(library: cuda.Library) -> None:

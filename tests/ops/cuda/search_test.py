@@ -8,17 +8,9 @@ from tests import filters, worlds
 from tests.ops.cuda import cases
 
 CHUNK = 50
-# Few threads: most lists take several rounds. More than 64: several warps.
-OPTIONS = {
-  "narrow": cuda.Options(has_room_for_ties=1, num_threads=32),
-  "hash table": cuda.Options(
-    has_room_for_ties=1, num_threads=64, max_bitmap_bytes=1
-  ),
-  "wide": cuda.Options(has_room_for_ties=1, num_threads=256),
-}
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", cases.OPTIONS)
 @pytest.mark.parametrize("is_filtered", [False, True])
 @pytest.mark.parametrize("policy", ["paper", "best_first"])
 @pytest.mark.parametrize("first", [0, 1000])
@@ -32,7 +24,7 @@ def test_search_is_the_definition(
   draw = {"paper": cases.random_paper, "best_first": cases.random_best_first}
   for seed in range(first, first + CHUNK):
     cases.check_host_scores(
-      library, seed, is_filtered, draw[policy], OPTIONS[options]
+      library, seed, is_filtered, draw[policy], cases.OPTIONS[options]
     )
 
 
