@@ -4,6 +4,7 @@ Everything goes to a temporary name first and is renamed when complete.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -19,7 +20,22 @@ _CHUNK_BYTES = 1 << 24
 
 
 def checksum(path: pathlib.Path) -> str:
-  """Returns the SHA-256 of a file as hexadecimal digits."""
+  """Returns the SHA-256 of a file as hexadecimal digits.
+
+  Of a file that has not changed since the last call it is not computed again:
+  several loaders ask for those of the same large arrays.
+  """
+  stat = path.stat()
+  return _checksum(
+    path.absolute(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+  )
+
+
+@functools.lru_cache(maxsize=4096)
+def _checksum(
+  path: pathlib.Path, size_bytes: int, modified_ns: int, changed_ns: int
+) -> str:
+  del size_bytes, modified_ns, changed_ns  # What tells a file from its former.
   digest = hashlib.sha256()
   with open(path, "rb") as file:
     while chunk := file.read(_CHUNK_BYTES):

@@ -8,7 +8,7 @@ what it found exactly at the end. Knows no faiss and no TensorFlow.
 import numpy as np
 import numpy.typing as npt
 
-from nann import _core
+from nann import _core, memory
 from nann.index.graph import HnswGraph, Level
 from nann.retrieval.result import SearchResult
 
@@ -17,7 +17,6 @@ from nann.retrieval.result import SearchResult
 _CLIPPED_SHARE = 2e-4
 _SAMPLED_ROWS = 100_000
 _NUM_ENTRIES = 64
-_HUGE_PAGE_BYTES = 1 << 21
 _ENCODED_ROWS = 100_000
 
 
@@ -48,7 +47,9 @@ class VectorIndex:
       raise ValueError(f"the vector of row {row} is not finite")
     self._width = table.shape[1]
     offset, step = _code_scale(table)
-    codes = _aligned((len(table), _core.code_stride(self._width)), np.uint8)
+    codes = memory.aligned(
+      (len(table), _core.code_stride(self._width)), np.uint8
+    )
     for begin in range(0, len(table), _ENCODED_ROWS):
       part = slice(begin, begin + _ENCODED_ROWS)
       _core.encode(table[part], offset, step, codes[part])
@@ -120,7 +121,7 @@ def _neighbor_table(level: Level) -> np.ndarray:
   """Lays lists out as [I, degree] int32, ended by -1, in whole cache lines."""
   counts = np.diff(level.row_splits)
   degree = max(16, -(-int(counts.max(initial=0)) // 16) * 16)
-  table = _aligned((len(counts), degree), np.int32)
+  table = memory.aligned((len(counts), degree), np.int32)
   table[:] = -1
   table[np.arange(degree) < counts[:, None]] = level.values
   return table
@@ -133,16 +134,3 @@ def _entries(graph: HnswGraph) -> np.ndarray:
   """
   spread = np.linspace(0, graph.num_rows - 1, _NUM_ENTRIES).astype(np.int32)
   return np.unique(np.concatenate([graph.entry_points[:_NUM_ENTRIES], spread]))
-
-
-def _aligned(shape: tuple[int, int], dtype: npt.DTypeLike) -> np.ndarray:
-  """Returns an array that begins at a page: a row of 64 bytes is one line.
-
-  NumPy asks for huge pages, but its arrays begin 16 bytes into a page; half of
-  the cache lines that a search waits for would be fetched for nothing.
-  """
-  size_bytes = shape[0] * shape[1] * np.dtype(dtype).itemsize
-  room = np.empty(size_bytes + _HUGE_PAGE_BYTES, np.uint8)
-  begin = -room.ctypes.data % _HUGE_PAGE_BYTES
-  aligned: np.ndarray = room[begin : begin + size_bytes]
-  return aligned.view(dtype).reshape(shape)

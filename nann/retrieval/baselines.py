@@ -67,11 +67,15 @@ class Baselines:
       first, then item-item).
     """
     answers: dict[str, list[np.ndarray]] = {}
+    num_items = len(self._inverse_norm) - 1
     for block, scores in self._scores(histories):
-      for history, row in zip(block, scores, strict=True):
+      for place, history in enumerate(block):
+        row = slice(*scores.indptr[place : place + 2])
         newest_first = history[::-1][history[::-1] > 0]
         distinct = np.array(list(dict.fromkeys(newest_first.tolist())), int)
-        ranked = _ranked(row, k + len(distinct))
+        ranked = _ranked(
+          scores.indices[row], scores.data[row], k + len(distinct), num_items
+        )
         novel = ranked[~np.isin(ranked, distinct)]
         for name, items in (
           ("item-item cosine", ranked),
@@ -84,8 +88,8 @@ class Baselines:
 
   def _scores(
     self, histories: np.ndarray
-  ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields blocks of histories with their scores [B, I + 1]."""
+  ) -> Iterator[tuple[np.ndarray, scipy.sparse.csr_matrix]]:
+    """Yields blocks of histories with their scores [B, I + 1], where any."""
     for begin in range(0, len(histories), _USERS):
       block = histories[begin : begin + _USERS]
       distinct = [np.unique(history[history > 0]) for history in block]
@@ -96,19 +100,31 @@ class Baselines:
         shape=(len(block), len(self._inverse_norm)),
       )
       scores = (weights @ self._items_to_users) @ self._users_to_items
-      dense = scores.toarray() * self._inverse_norm
-      dense[:, 0] = -1.0
-      yield block, dense
+      scores.data *= self._inverse_norm[scores.indices]
+      yield block, scores
 
 
-def _ranked(scores: np.ndarray, number: int) -> np.ndarray:
-  """Returns the items of the highest scores, ties by item id."""
-  number = min(number, len(scores) - 1)
-  kth = np.partition(scores, -number)[-number]
-  chosen = np.flatnonzero(scores >= kth)
-  order = np.lexsort((chosen, -scores[chosen]))[:number]
-  best: np.ndarray = chosen[order]
-  return best[best > 0]
+def _ranked(
+  items: np.ndarray, scores: np.ndarray, number: int, num_items: int
+) -> np.ndarray:
+  """Returns the items of the highest scores, ties by item id.
+
+  Args:
+    items: [n] item ids that have a score above 0, and
+    scores: [n] their scores; all other items score 0.
+    number: Items to return, at most.
+    num_items: I.
+  """
+  number = min(number, num_items)
+  if len(items) > number:
+    kth = np.partition(scores, -number)[-number]
+    items, scores = items[scores >= kth], scores[scores >= kth]
+  best: np.ndarray = items[np.lexsort((items, -scores))][:number]
+  if len(best) == number:
+    return best
+  others = np.arange(1, min(num_items, number + len(best)) + 1)
+  others = others[~np.isin(others, best)]
+  return np.concatenate([best, others[: number - len(best)]])
 
 
 def _padded(items: np.ndarray, k: int) -> np.ndarray:

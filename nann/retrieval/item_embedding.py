@@ -32,9 +32,13 @@ def embed_all(
     items = Items(item_ids, tf.gather(categories, item_ids))
     return scorer.item_embedding(items, Phase.INFERENCE)
 
-  parts = []
+  embeddings: np.ndarray | None = None
   for begin in range(1, num_items + 1, _BATCH_ITEMS):
     end = min(begin + _BATCH_ITEMS, num_items + 1)
-    parts.append(embed(tf.range(begin, end, dtype=tf.int64)).numpy())
+    part = embed(tf.range(begin, end, dtype=tf.int64)).numpy()
+    if embeddings is None:
+      embeddings = np.empty((num_items, part.shape[1]), part.dtype)
+    embeddings[begin - 1 : end - 1] = part
     progress(end - begin)
-  return np.concatenate(parts)
+  assert embeddings is not None
+  return embeddings

@@ -22,6 +22,7 @@ from nann.retrieval.lookup import Lookup, rows_in
 from nann.retrieval.result import Policy, SearchResult
 from nann.retrieval.tensors import (
   PolicyTensors,
+  RowsInPlace,
   policy_tensors,
 )
 
@@ -84,8 +85,7 @@ class Retriever:
     self._search_functions: dict[Any, Any] = {}
 
   def _compute_item_state(self) -> Any:
-    # Laid into arrays made once: joining chunks would hold all states twice.
-    arrays: list[np.ndarray] = []
+    whole: Any = None
     for begin in range(0, len(self.items), _STATE_ROWS):
       rows = slice(begin, begin + _STATE_ROWS)
       items = Items(
@@ -93,17 +93,13 @@ class Retriever:
         tf.constant(self.items.category_ids[rows], tf.int64),
       )
       embeddings = tf.constant(self.items.embeddings[rows], tf.float32)
-      state = self.parts.item_state(items, embeddings)
-      parts = [part.numpy() for part in tf.nest.flatten(state)]
-      if not arrays:
-        arrays = [
-          np.empty((len(self.items), *part.shape[1:]), part.dtype)
-          for part in parts
-        ]
-      for array, part in zip(arrays, parts, strict=True):
-        array[rows] = part
-    tensors = [tf.convert_to_tensor(array) for array in arrays]
-    return tf.nest.pack_sequence_as(state, tensors)
+      part = self.parts.item_state(items, embeddings)
+      if whole is None:
+        whole = tf.nest.map_structure(
+          lambda x: RowsInPlace(len(self.items), x), part
+        )
+      tf.nest.map_structure(RowsInPlace.add, whole, part)
+    return tf.nest.map_structure(RowsInPlace.tensor, whole)
 
   def with_entries(self, entries: np.ndarray) -> "Retriever":
     """Returns the same retriever with other entries beside the history."""

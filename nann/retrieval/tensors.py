@@ -1,10 +1,13 @@
-"""The graph as tensors, and the type of a scorer's pair part."""
+"""The graph as tensors, large tensors made in place, and the type of a scorer's
+pair part."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
+from nann import memory
 from nann.index.graph import HnswGraph
 from nann.retrieval.result import PaperPolicy, Policy
 
@@ -55,3 +58,41 @@ def policy_tensors(policy: Policy) -> PolicyTensors:
     )
   limits = (policy.ef, policy.width, policy.max_steps, policy.max_evaluations)
   return PolicyTensors(None, None, tf.constant(limits, tf.int64))
+
+
+class RowsInPlace:
+  """A large tensor that is filled from above, a part of its rows at a time.
+
+  Joining the parts would hold all of them twice.
+  """
+
+  def __init__(self, number: int, like: tf.Tensor) -> None:
+    """Makes room.
+
+    Args:
+      number: Rows.
+      like: [n, ...] rows such as will be added.
+    """
+    self._dtype = like.dtype
+    self._row_shape = like.shape[1:]
+    width = int(self._row_shape.num_elements())
+    # As unsigned integers, since NumPy hands over no bfloat16.
+    self._rows = memory.aligned(
+      (number, width), np.dtype(f"u{like.dtype.size}")
+    )
+    self._num_filled = 0
+
+  def add(self, part: tf.Tensor) -> None:
+    """Fills the next rows with a part [n, ...]."""
+    end = self._num_filled + int(part.shape[0])
+    rows = self._rows[self._num_filled : end]
+    rows[:] = part.numpy().view(rows.dtype).reshape(rows.shape)
+    self._num_filled = end
+
+  def tensor(self) -> tf.Tensor:
+    """Returns the tensor, which lies where it was filled."""
+    assert self._num_filled == len(self._rows)
+    capsule = self._rows.__dlpack__()
+    raw = tf.experimental.dlpack.from_dlpack(capsule)
+    shaped = tf.reshape(raw, [len(self._rows), *self._row_shape])
+    return tf.bitcast(shaped, self._dtype)
