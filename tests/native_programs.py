@@ -32,7 +32,8 @@ def objects_of_ops() -> list[str]:
 def cmake_target(name: str) -> pathlib.Path:
   """Builds a target of benchmark/ as `make benchmark` does.
 
-  Skips the test where there is no CMake.
+  Skips the test where there is no CMake, or where the target is left out for
+  want of a library.
   """
   beside_python = pathlib.Path(sys.executable).parent / "cmake"
   cmake = (
@@ -44,18 +45,20 @@ def cmake_target(name: str) -> pathlib.Path:
   folder.mkdir(exist_ok=True)
   with (folder / ".lock").open("w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    for command in (
-      [
-        *(cmake, "-S", str(folder.parent), "-B", str(folder)),
-        f"-DPython3_EXECUTABLE={sys.executable}",
-      ],
-      [cmake, "--build", str(folder), "--target", name, "--parallel", "2"],
+    source = ("-S", str(folder.parent), "-B", str(folder))
+    _run(cmake, *source, f"-DPython3_EXECUTABLE={sys.executable}")
+    if f"... {name}\n" not in _run(
+      cmake, "--build", str(folder), "--target", "help"
     ):
-      done = subprocess.run(
-        command, capture_output=True, text=True, check=False
-      )
-      assert done.returncode == 0, done.stdout + done.stderr
+      pytest.skip(f"{name} is left out here; CMake says why")
+    _run(cmake, "--build", str(folder), "--target", name, "--parallel", "2")
   return folder / name
+
+
+def _run(*command: str) -> str:
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stdout + done.stderr
+  return done.stdout
 
 
 def program(

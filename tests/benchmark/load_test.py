@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.native_programs import program
+from tests.native_programs import cmake_target, program
 
 PARTS = {
   "histogram": [],
@@ -28,3 +28,16 @@ def test_part_of_the_load_generator(part: str) -> None:
     check=False,
   )
   assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_micro_benchmarks_of_the_core_run() -> None:
+  done = subprocess.run(
+    [cmake_target("core_benchmarks"), "--benchmark_min_time=0.001"],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  for part in ("VisitedSet", "Beam", "StepsOfSearch", "GatherRows", "ScoreL2"):
+    assert part in done.stdout
