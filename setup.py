@@ -6,9 +6,9 @@ nann/_core (the search for Python) and nann/_nann_ops.so (the TensorFlow ops).
 The same sources of ops/core go into both; each kernels_<set>.cc is compiled for
 its own instruction set.
 
-`python setup.py build_cuda` compiles the search on a GPU (ops/cuda) with nvcc
-into build/cuda/libnann_cuda.so, for the architectures in
-NANN_CUDA_ARCHITECTURES.
+Where nvcc is, the ops get their kernel for GPUs (ops/cuda, ops/tf/gpu); set
+NANN_CUDA to on or off instead of auto, NANN_CUDA_ARCHITECTURES to choose GPUs.
+`python setup.py build_cuda` makes build/cuda/libnann_cuda.so of ops/cuda alone.
 """
 
 import concurrent.futures
@@ -65,8 +65,9 @@ def core_sources() -> list[str]:
   return [name for name in found if _IS_X86 or "kernels_avx" not in name]
 
 
-# Turing to Hopper, and PTX for what comes later.
-_CUDA_ARCHITECTURES = "75;80;86;89;90;90-virtual"
+_GPU_KERNEL = "ops/tf/gpu/"
+# Turing to Hopper, and PTX for what comes later; 8.6 and 8.9 run code for 8.0.
+_CUDA_ARCHITECTURES = "75;80;90;90-virtual"
 # A program that checks the search, for compute-sanitizer.
 _CUDA_TEST = [
   "tests/ops/cuda/search_test.cc",
@@ -90,10 +91,44 @@ def nvcc() -> str | None:
   return shutil.which(os.environ.get("NVCC", "nvcc"))
 
 
+def builds_cuda() -> bool:
+  """Returns whether the op library is to have its kernel for GPUs.
+
+  NANN_CUDA is on, off or auto: if nvcc is there.
+  """
+  wanted = os.environ.get("NANN_CUDA", "auto")
+  if wanted not in ("auto", "on", "off"):
+    raise SystemExit(f"NANN_CUDA is {wanted}, wanted auto, on or off")
+  if wanted == "on" and nvcc() is None:
+    raise SystemExit(
+      "NANN_CUDA is on, but nvcc is not there: install CUDA's compiler, set"
+      " NVCC, or leave NANN_CUDA at auto"
+    )
+  return wanted != "off" and nvcc() is not None
+
+
+def _cuda_runtime() -> list[str]:
+  """Returns the flags to link CUDA's runtime with, as nvcc does."""
+  done = subprocess.run(
+    [str(nvcc()), "--dryrun", "-x", "cu", os.devnull, "-o", os.devnull],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  lines = [line for line in done.stderr.splitlines() if "LIBRARIES=" in line]
+  folders = re.findall(r'-L"?([^"\s]+)', " ".join(lines))
+  libraries = ["-lcudart_static", "-ldl", "-lrt", "-lpthread"]
+  return [*(f"-L{folder}" for folder in folders), *libraries]
+
+
 def cuda_objects(
-  sources: list[str], folder: pathlib.Path, architectures: str
+  sources: list[str], folder: pathlib.Path, architectures: str | None = None
 ) -> list[str]:
   """Compiles for GPUs; names of architectures as CMake has them."""
+  if architectures is None:
+    architectures = os.environ.get(
+      "NANN_CUDA_ARCHITECTURES", _CUDA_ARCHITECTURES
+    )
   flags = list(_CUDA_FLAGS)
   for name in architectures.split(";"):
     number = name.removesuffix("-virtual")
@@ -126,17 +161,12 @@ class BuildCuda(setuptools.Command):
       raise SystemExit(
         "nvcc is not there: install CUDA's compiler, or set NVCC"
       )
-    architectures = os.environ.get(
-      "NANN_CUDA_ARCHITECTURES", _CUDA_ARCHITECTURES
-    )
     folder = ROOT / "build" / "cuda"
-    objects = cuda_objects(cuda_sources(), folder, architectures)
-    extra = cuda_objects(
-      ["benchmark/cuda_ceilings.cu.cc"], folder, architectures
-    )
+    objects = cuda_objects(cuda_sources(), folder)
+    extra = cuda_objects(["benchmark/cuda_ceilings.cu.cc"], folder)
     library = str(folder / "libnann_cuda.so")
     _run([str(nvcc()), "-shared", "-o", library, *objects, *extra])
-    test = cuda_objects(_CUDA_TEST, folder, architectures)
+    test = cuda_objects(_CUDA_TEST, folder)
     program = str(folder / "search_test")
     _run([str(nvcc()), "-o", program, *test, *objects])
 
@@ -160,6 +190,11 @@ class BuildNative(build_ext):
   def build_extension(self, ext: setuptools.Extension) -> None:
     compile_flags, link_flags = _flags_of(ext.name)
     objects = self._compile(ext.sources, compile_flags)
+    if any(source.startswith(_GPU_KERNEL) for source in ext.sources):
+      # What the kernel shares with the rest of the library is there already.
+      own = [name for name in cuda_sources() if name not in ext.sources]
+      objects += cuda_objects(own, pathlib.Path(self.build_temp))
+      link_flags = [*link_flags, *_cuda_runtime()]
     target = pathlib.Path(self.get_ext_fullpath(ext.name))
     target.parent.mkdir(parents=True, exist_ok=True)
     _run([_compiler(), "-shared", *objects, "-o", str(target), *link_flags])
@@ -242,6 +277,10 @@ def extension(name: str, folder: str) -> setuptools.Extension:
   own = sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.cc")
   )
+  if folder == "ops/tf" and builds_cuda():
+    own += sorted(
+      str(path.relative_to(ROOT)) for path in (ROOT / _GPU_KERNEL).glob("*.cc")
+    )
   return setuptools.Extension(name, core_sources() + own)
 
 

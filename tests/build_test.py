@@ -71,6 +71,8 @@ def sources(found: Rules, name: str) -> list[str]:
 
 def test_the_same_sources_are_compiled() -> None:
   wanted = setup.extension("nann._nann_ops", "ops/tf").sources
+  # The kernel for GPUs is built by setup.py alone: ModelServer runs on CPUs.
+  wanted = [name for name in wanted if not name.startswith("ops/tf/gpu/")]
   assert sources(rules(""), "nann_ops") == sorted(wanted)
 
 
@@ -92,6 +94,7 @@ def test_every_header_is_declared() -> None:
     str(path.relative_to(ROOT))
     for folder in ("ops/core", "ops/tf")
     for path in (ROOT / folder).rglob("*.h")
+    if path.parent.name != "gpu"
   }
   assert declared == there
 

@@ -102,7 +102,6 @@ __device__ inline uint64_t SelectLimit(BlockRoom* room, const uint64_t* keys,
     prefix |= static_cast<uint64_t>(room->digit) << shift;
     wanted -= room->before_digit;
     const bool is_exact = room->in_digit == wanted;
-    __syncthreads();  // Read before the next digit is written.
     if (is_exact || shift == 0) return prefix | ~(~uint64_t{0} << shift);
   }
 }

@@ -133,6 +133,13 @@ NANN_CUDA_API int NannCudaSearchAbsorb(NannCudaSearch* search,
 /* Copies to the host what is known of the step; waits for the stream. */
 NANN_CUDA_API int NannCudaSearchRead(const NannCudaSearch* search,
                                      NannCudaProgress* progress, void* stream);
+/* Copies the state of the step's rows together: gathered [B, padded, row_bytes]
+ * of state [I, row_bytes], both aligned to 16 bytes. Beyond a query's rows lies
+ * the state of row 0. */
+NANN_CUDA_API int NannCudaGatherRows(const NannCudaSearch* search,
+                                     const void* state, int64_t row_bytes,
+                                     int64_t padded, void* gathered,
+                                     void* stream);
 /* rows, scores: [B, k], padded with -1 and -inf. num_scored: [B, S] for the
  * most steps S. faults: [B, 2], NannCudaFault and row. */
 NANN_CUDA_API int NannCudaSearchFinish(const NannCudaSearch* search,

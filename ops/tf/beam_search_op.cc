@@ -22,7 +22,6 @@ namespace {
 using tensorflow::AsyncOpKernel;
 using tensorflow::FunctionLibraryRuntime;
 using tensorflow::NameAttrList;
-using tensorflow::OpInputList;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
@@ -164,22 +163,9 @@ class BeamSearchOp : public AsyncOpKernel {
   // kept, so that it cannot become another graph's in the meantime.
   absl::Status CheckGraph(OpKernelContext* context, const GraphView& graph) {
     std::vector<Tensor> tensors;
-    for (const char* const name : {"values", "row_splits"}) {
-      OpInputList inputs;
-      TF_RETURN_IF_ERROR(context->input_list(name, &inputs));
-      tensors.insert(tensors.end(), inputs.begin(), inputs.end());
-    }
-    const Tensor* entry_points;
-    TF_RETURN_IF_ERROR(context->input("entry_points", &entry_points));
-    tensors.push_back(*entry_points);
+    TF_RETURN_IF_ERROR(ReadGraphTensors(context, &tensors));
     std::lock_guard<std::mutex> lock(mutex_);
-    bool is_known = tensors.size() == checked_.size();
-    for (size_t i = 0; is_known && i < tensors.size(); ++i) {
-      is_known = tensors[i].SharesBufferWith(checked_[i]) &&
-                 tensors[i].data() == checked_[i].data() &&
-                 tensors[i].shape() == checked_[i].shape();
-    }
-    if (is_known) return absl::OkStatus();
+    if (AreSame(tensors, checked_)) return absl::OkStatus();
     const std::string fault = FindFault(graph);
     if (!fault.empty()) return absl::InvalidArgumentError(fault);
     checked_ = std::move(tensors);
@@ -201,12 +187,9 @@ class BeamSearchOp : public AsyncOpKernel {
         return absl::OkStatus();
       }
     }
-    tensorflow::DataTypeVector types;
-    for (const auto* list :
-         {&call.user_state, &call.item_state, &call.captured}) {
-      for (const Tensor& tensor : *list) types.push_back(tensor.dtype());
-    }
-    TF_RETURN_IF_ERROR(Instantiate(library, function_, types, scorer));
+    TF_RETURN_IF_ERROR(
+        Instantiate(library, function_, call.ScorerTypes(), scorer));
+    MakeSimple(function_, scorer);
     scorers_.push_back(*scorer);
     return absl::OkStatus();
   }

@@ -77,21 +77,27 @@ absl::Status Instantiate(FunctionLibraryRuntime* library,
   if (body == nullptr) {
     return absl::InternalError("the scorer is on another device");
   }
-  TF_RETURN_IF_ERROR(CheckSignature(*body, argument_types));
-  scorer->is_simple = IsSimple(*body);
-  if (!scorer->is_simple) return absl::OkStatus();
+  return CheckSignature(*body, argument_types);
+}
+
+void MakeSimple(const tensorflow::NameAttrList& function,
+                ScorerFunction* scorer) {
+  FunctionLibraryRuntime* const library = scorer->library;
+  if (!IsSimple(*library->GetFunctionBody(scorer->handle))) return;
+  FunctionLibraryRuntime::InstantiateOptions options;
   // One thread and no bookkeeping between nodes: several times less overhead.
   options.executor_type = "SINGLE_THREADED_EXECUTOR";
   // Else the executor would say only at the first call that it cannot.
   options.create_kernels_eagerly = true;
   FunctionLibraryRuntime::Handle simple;
-  if (library->Instantiate(function.name(), attributes, options, &simple)
+  if (library
+          ->Instantiate(function.name(),
+                        tensorflow::AttrSlice(&function.attr()), options,
+                        &simple)
           .ok()) {
     scorer->handle = simple;
-  } else {
-    scorer->is_simple = false;
+    scorer->is_simple = true;
   }
-  return absl::OkStatus();
 }
 
 absl::Status ScorerFrame::GetArg(int index, const Tensor** value) {

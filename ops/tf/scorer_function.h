@@ -18,12 +18,16 @@ struct ScorerFunction {
   bool is_simple = false;
 };
 
-// Makes a function ready to run; as a simple one if it can be. Refuses one that
-// does not take arguments of these types or does not return one float32 tensor.
+// Makes a function ready to run. Refuses one that does not take arguments of
+// these types or does not return one float32 tensor.
 absl::Status Instantiate(tensorflow::FunctionLibraryRuntime* library,
                          const tensorflow::NameAttrList& function,
                          const tensorflow::DataTypeVector& argument_types,
                          ScorerFunction* scorer);
+
+// Makes a function that is ready to run a simple one, if it can be.
+void MakeSimple(const tensorflow::NameAttrList& function,
+                ScorerFunction* scorer);
 
 // Arguments and result of a call. The function reads the arguments where they
 // lie: TensorFlow's own frame would copy them at each call.

@@ -175,6 +175,14 @@ Query SearchCall::ToQuery(int64_t i) const {
   return query;
 }
 
+tensorflow::DataTypeVector SearchCall::ScorerTypes() const {
+  tensorflow::DataTypeVector types;
+  for (const auto* list : {&user_state, &item_state, &captured}) {
+    for (const Tensor& tensor : *list) types.push_back(tensor.dtype());
+  }
+  return types;
+}
+
 void SearchCall::Start(int64_t i, BeamSearch* search) const {
   search->FetchAhead(memory);
   if (is_paper) {
@@ -199,6 +207,32 @@ absl::Status ReadGraph(OpKernelContext* context, GraphView* graph) {
   TF_RETURN_IF_ERROR(WithRank(*entry_points, 1, "entry_points"));
   graph->entry_points = Flat<int32_t>(*entry_points);
   return absl::OkStatus();
+}
+
+absl::Status ReadGraphTensors(OpKernelContext* context,
+                              std::vector<Tensor>* tensors) {
+  for (const char* const name : {"values", "row_splits"}) {
+    OpInputList inputs;
+    TF_RETURN_IF_ERROR(context->input_list(name, &inputs));
+    tensors->insert(tensors->end(), inputs.begin(), inputs.end());
+  }
+  const Tensor* entry_points;
+  TF_RETURN_IF_ERROR(context->input("entry_points", &entry_points));
+  tensors->push_back(*entry_points);
+  return absl::OkStatus();
+}
+
+bool AreSame(const std::vector<Tensor>& some,
+             const std::vector<Tensor>& others) {
+  if (some.size() != others.size()) return false;
+  for (size_t i = 0; i < some.size(); ++i) {
+    if (!some[i].SharesBufferWith(others[i]) ||
+        some[i].data() != others[i].data() ||
+        some[i].shape() != others[i].shape()) {
+      return false;
+    }
+  }
+  return true;
 }
 
 absl::Status ReadCall(OpKernelContext* context, SearchCall* call) {

@@ -28,12 +28,24 @@ struct SearchCall {
 
   Query ToQuery(int64_t i) const;
 
+  // Of the arguments of the scorer.
+  tensorflow::DataTypeVector ScorerTypes() const;
+
   // Begins the search for query i.
   void Start(int64_t i, BeamSearch* search) const;
 };
 
 // Views the graph; whether a search can walk it is not looked at here.
 absl::Status ReadGraph(tensorflow::OpKernelContext* context, GraphView* graph);
+
+// Lists the tensors that a graph is viewed in.
+absl::Status ReadGraphTensors(tensorflow::OpKernelContext* context,
+                              std::vector<tensorflow::Tensor>* tensors);
+
+// Returns whether both are the same memory in the same shapes. It cannot have
+// become another's in the meantime, for the tensors hold it.
+bool AreSame(const std::vector<tensorflow::Tensor>& some,
+             const std::vector<tensorflow::Tensor>& others);
 
 // Reads and checks all other inputs. `call` has its graph and is_paper.
 absl::Status ReadCall(tensorflow::OpKernelContext* context, SearchCall* call);

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tensorflow/core/framework/cancellation.h"
+#include "ops/tf/run_options.h"
 #include "tensorflow/core/framework/tensor_util.h"
 #include "tensorflow/core/platform/cpu_info.h"
 
@@ -17,15 +17,9 @@ using tensorflow::FunctionLibraryRuntime;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 
-FunctionLibraryRuntime::Options RunOptions(OpKernelContext* context,
-                                           bool is_simple) {
-  FunctionLibraryRuntime::Options options(context->step_id());
-  options.rendezvous = context->rendezvous();
-  options.cancellation_manager = context->cancellation_manager();
-  options.collective_executor = context->collective_executor();
-  options.step_container = context->step_container();
-  options.stats_collector = context->stats_collector();
-  options.runner = context->runner();
+FunctionLibraryRuntime::Options OptionsOf(OpKernelContext* context,
+                                          bool is_simple) {
+  FunctionLibraryRuntime::Options options = RunOptions(context);
   options.run_all_kernels_inline = is_simple;
   return options;
 }
@@ -38,7 +32,7 @@ Walk::Walk(OpKernelContext* context, const ScorerFunction& scorer,
     : context_(context),
       scorer_(scorer),
       call_(std::move(call)),
-      options_(RunOptions(context, scorer.is_simple)),
+      options_(OptionsOf(context, scorer.is_simple)),
       pool_(pool),
       done_(std::move(done)),
       allocator_(context->get_allocator({})),
@@ -150,11 +144,7 @@ bool Walk::RunInBackground(const std::shared_ptr<OneSearch>& query) {
 }
 
 absl::Status Walk::CheckGoesOn() const {
-  auto* const manager = context_->cancellation_manager();
-  if (manager != nullptr && manager->IsCancelled()) {
-    return absl::CancelledError("the search was cancelled");
-  }
-  if (limit_ != nullptr) TF_RETURN_IF_ERROR(limit_->Check());
+  TF_RETURN_IF_ERROR(nann::CheckGoesOn(context_, limit_));
   // Whatever it is, it is not the failure that is told.
   if (has_failed_) return absl::AbortedError("another query has failed");
   return absl::OkStatus();

@@ -3,11 +3,13 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -37,13 +39,15 @@ struct Fiber {
 struct Warp {
   uint64_t values[2][kWarp];
   int num_waiting = 0;
+  std::vector<int> ready;  // Its threads that can go on.
 };
 
 // One launch at a time: the names of CUDA are global.
 std::recursive_mutex mutex;
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Warp> warps;
-std::vector<int> ready;
+std::vector<int> order;  // Of the warps: who goes first.
+int num_ready = 0;
 unsigned char* shared = nullptr;
 int64_t shared_size = 0;
 const std::function<void()>* body = nullptr;
@@ -84,6 +88,26 @@ void Leave() {
   if (_setjmp(fiber.jump) == 0) _longjmp(main_jump, 1);
 }
 
+void MakeReady(int number) {
+  fibers[number]->state = State::kReady;
+  warps[number / kWarp].ready.push_back(number);
+  ++num_ready;
+}
+
+// Takes a thread of the first warp that has one: a warp that runs far ahead of
+// the others shows what a missing barrier does. Sometimes of any warp.
+int TakeReady() {
+  size_t place = 0;
+  if (random_numbers() % 8 == 0) place = random_numbers() % order.size();
+  while (warps[order[place]].ready.empty()) place = (place + 1) % order.size();
+  std::vector<int>& ready = warps[order[place]].ready;
+  std::swap(ready[random_numbers() % ready.size()], ready.back());
+  const int number = ready.back();
+  ready.pop_back();
+  --num_ready;
+  return number;
+}
+
 void Release(int first, int number) {
   for (int i = first; i < first + number; ++i) {
     if (fibers[i]->line != fibers[first]->line) {
@@ -92,8 +116,11 @@ void Release(int first, int number) {
           " while another waits at line " + std::to_string(fibers[first]->line);
       Stop(message.c_str());
     }
-    fibers[i]->state = State::kReady;
-    ready.push_back(i);
+    MakeReady(i);
+  }
+  // Others first, from one barrier of the block to the next.
+  if (number == num_threads) {
+    std::shuffle(order.begin(), order.end(), random_numbers);
   }
 }
 
@@ -102,17 +129,11 @@ void RunBlock() {
   for (Warp& warp : warps) warp.num_waiting = 0;
   FillWithNoise(shared, shared_size);
   for (int i = 0; i < num_threads; ++i) {
-    fibers[i]->state = State::kReady;
     fibers[i]->has_begun = false;
-    ready.push_back(i);
+    MakeReady(i);
   }
-  while (!ready.empty()) {
-    const size_t chosen = random_numbers() % ready.size();
-    const int number = ready[chosen];
-    ready[chosen] = ready.back();
-    ready.pop_back();
-    Resume(number);
-  }
+  std::shuffle(order.begin(), order.end(), random_numbers);
+  while (num_ready > 0) Resume(TakeReady());
   if (num_done < num_threads) {
     for (int i = 0; i < num_threads; ++i) {
       if (fibers[i]->state == State::kDone) continue;
@@ -142,6 +163,8 @@ void Launch(dim3 grid, dim3 threads, int64_t shared_bytes,
     fibers.push_back(std::make_unique<Fiber>());
   }
   warps.resize(num_threads / kWarp);
+  order.resize(warps.size());
+  std::iota(order.begin(), order.end(), 0);
   const auto memory = std::make_unique<unsigned char[]>(shared_bytes + 128);
   shared = reinterpret_cast<unsigned char*>(
       (reinterpret_cast<uintptr_t>(memory.get()) + 127) / 128 * 128);
@@ -200,7 +223,7 @@ void WaitForWarp(int line) {
 
 void MayYield() {
   if (random_numbers() % 8 != 0) return;
-  ready.push_back(current);
+  MakeReady(current);
   Leave();
 }
 

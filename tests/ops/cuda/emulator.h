@@ -2,10 +2,11 @@
 //
 // The blocks of a launch run one after another. The threads of a block are
 // fibers: each runs until it waits for its block or its warp (or, now and then,
-// until it comes to an atomic operation), and which one goes next is drawn by
-// chance, so that a result that depends on the order shows. A barrier that not
-// all threads reach, or that they reach at different lines, ends the program
-// with a message; shared memory and fresh memory begin as noise.
+// until it comes to an atomic operation). Who goes next is drawn by chance,
+// with some warps far ahead of the others, so that a result that depends on the
+// order shows. A barrier that not all threads reach, or that they reach at
+// different lines, ends the program with a message; shared memory and fresh
+// memory begin as noise.
 //
 // What it cannot show: races between two barriers where each thread's part is
 // right on its own, the memory model (here every write is seen at once),
