@@ -5,7 +5,9 @@ a walk costs depends on how many rows it meets and where they lie in memory, not
 on what they mean. Levels are as HNSW with M = 32 has them.
 """
 
+import functools
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +54,7 @@ def _ring(
   return np.concatenate([places, far], axis=1)
 
 
+@functools.lru_cache(maxsize=2)
 def make_levels(
   num_rows: int, seed: int = 1
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
@@ -71,17 +74,24 @@ def make_levels(
   return [(values, splits), (upper_values, upper_splits)], entries
 
 
+def state_parts(num_rows: int, width: int, seed: int) -> Iterator[np.ndarray]:
+  """Makes random numbers [I, width] float32, part by part."""
+  rng = np.random.default_rng(seed)
+  for first in range(0, num_rows, _CHUNK):
+    number = min(_CHUNK, num_rows - first)
+    yield 2 * rng.random((number, width), np.float32) - 1
+
+
 def make_state(
   library: cuda.Library, num_rows: int, width: int, kind: int, seed: int
 ) -> cuda.Array:
-  """Makes random numbers [I, width] on the device, part by part."""
-  rng = np.random.default_rng(seed)
+  """Puts random numbers [I, width] of a type on the device."""
   dtype = scorers.as_type(np.zeros(1, np.float32), kind).dtype
   state = cuda.Array(library, [num_rows, width], dtype)
-  for first in range(0, num_rows, _CHUNK):
-    number = min(_CHUNK, num_rows - first)
-    part = 2 * rng.random((number, width), np.float32) - 1
+  first = 0
+  for part in state_parts(num_rows, width, seed):
     state.set_rows(first, scorers.as_type(part, kind))
+    first += len(part)
   return state
 
 

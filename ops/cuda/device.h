@@ -37,9 +37,9 @@ inline unsigned char* SharedMemory() { return emulator::SharedMemory(); }
 
 #else
 
-// What the launch gave to the block, aligned to 16 bytes.
+// What the launch gave to the block, aligned as matrix units want it.
 __device__ inline unsigned char* SharedMemory() {
-  extern __shared__ __align__(16) unsigned char memory[];
+  extern __shared__ __align__(128) unsigned char memory[];
   return memory;
 }
 

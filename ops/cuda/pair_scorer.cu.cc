@@ -188,16 +188,15 @@ int ScoreRows(const typename Kind::Model& model, const Rows& rows,
   return CheckLaunch("scores of pairs");
 }
 
-// Matrix units take bfloat16 from the Ampere generation on: kHasProducts.
+// Whether kHasProducts was true for the code that this device runs.
 bool HasMatrixUnits(int32_t type) {
   if (type != NANN_CUDA_BFLOAT16) return true;
-  cudaDeviceProp properties;
-  int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess ||
-      cudaGetDeviceProperties(&properties, device) != cudaSuccess) {
-    return false;
-  }
-  return 10 * properties.major + properties.minor >= kFirstWithBfloat16;
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(
+             &attributes,
+             ScorePairsKernel<ByMatrix<__nv_bfloat16>, SearchRows>) ==
+             cudaSuccess &&
+         attributes.ptxVersion >= kFirstWithBfloat16;
 }
 
 // Calls `use` with the way of scoring and the model for it.

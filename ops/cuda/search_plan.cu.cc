@@ -34,22 +34,25 @@ std::string Outside(const char* name, int64_t got, int64_t least,
 void MakePaperRoom(const NannCudaGraph& graph, const NannCudaPolicy& policy,
                    const NannCudaQueries& queries, Room* room) {
   room->candidates = graph.num_entry_points;
-  int64_t met = 0, most_met = 0;
-  int64_t width = 0;
-  for (const StepPlan& plan : PlanPaper(graph, policy)) {
+  const std::vector<StepPlan> plans = PlanPaper(graph, policy);
+  for (const StepPlan& plan : plans) {
     room->beam = std::max<int64_t>(room->beam, plan.beam_width);
+  }
+  int64_t met = 0, most_met = 0;
+  for (const StepPlan& plan : plans) {
     if (plan.is_last) break;
-    width = plan.beam_width;
-    const int64_t neighbors =
-        AtMost(graph.num_rows, width, graph.levels[plan.level].max_degree);
-    room->candidates = std::max(room->candidates, neighbors);
-    met =
-        std::min(graph.num_rows, (plan.enters_level ? width : met) + neighbors);
+    const int64_t degree = graph.levels[plan.level].max_degree;
+    room->candidates = std::max(
+        room->candidates, AtMost(graph.num_rows, plan.beam_width, degree));
+    // Where rows tie, a frontier may fill all the room there is.
+    const int64_t neighbors = AtMost(graph.num_rows, room->beam, degree);
+    const int64_t before = plan.enters_level ? plan.beam_width : met;
+    met = std::min(graph.num_rows, before + neighbors);
     most_met = std::max(most_met, met);
   }
   room->frontier = room->beam;
   room->answers = std::min<int64_t>({queries.k, policy.widths[0], room->beam});
-  room->steps = static_cast<int64_t>(PlanPaper(graph, policy).size());
+  room->steps = static_cast<int64_t>(plans.size());
   room->visited_words = most_met;
 }
 

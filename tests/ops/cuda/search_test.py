@@ -114,6 +114,31 @@ def test_ties_beyond_the_room_are_told(library: cuda.Library) -> None:
   cases.check(found, cases.expected(case, policy), "room for ties")
 
 
+def test_ties_do_not_fill_a_table(library: cuda.Library) -> None:
+  # Row 0 has 60 neighbors, each of these 60 of its own, and no more. All tie:
+  # the beam of level 1 holds one row, the frontier after it 60.
+  num_rows, degree = 2_000_000, 60
+  number = degree * (degree + 1)
+  splits = np.minimum(np.arange(num_rows + 1) * degree, number)
+  level = worlds.Level(np.arange(1, number + 1, dtype=np.int32), splits)
+  graph = worlds.HnswGraph((level, level), np.zeros(1, np.int32))
+  case = complete_case(1, np.zeros(1, np.float32))
+  entries = case.world.expand
+  world = worlds.World(graph, case.scores, entries, entries)
+  case = case._replace(world=world)
+  policy = cuda.Paper([64, 1, 1], [1, 2, 1])
+  options = cuda.Options(max_bitmap_bytes=1)
+  made = cases.make_search(library, case, policy, options)
+  # A table, not a bit for each row.
+  assert made.visited_bytes < num_rows / 8
+  found = cuda.search_with(made, lambda rows, _: np.zeros(len(rows)))
+  assert found.faults[0, 0] == cuda.NO_ROOM
+  options.has_room_for_ties = 1
+  made = cases.make_search(library, case, policy, options)
+  found = cuda.search_with(made, lambda rows, _: np.zeros(len(rows)))
+  assert found.num_scored.tolist() == [[1, 60, 3600, 60]]
+
+
 def test_room_is_known_from_widths_and_degrees(library: cuda.Library) -> None:
   case = complete_case(40, np.arange(40, dtype=np.float32))
   policy = cuda.BestFirst(ef=4, width=2, max_steps=9, max_evaluations=30)
