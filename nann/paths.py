@@ -91,6 +91,12 @@ class OutputPaths:
   def export(self) -> "ExportPaths":
     return ExportPaths(self.root / "export")
 
+  def shard(self, index: int, num_shards: int) -> "GivenPaths":
+    """Files of a share of the items, with the model of the run."""
+    root = self.root / "shards" / f"{index:05d}-of-{num_shards:05d}"
+    own = OutputPaths(root)
+    return GivenPaths(root, self.model, own.embeddings, own.index)
+
   @property
   def report(self) -> pathlib.Path:
     return self.root / "report.html"

@@ -72,6 +72,17 @@ class ServeSettings(Settings):
     (),
     "serve: versions to keep beside the newest one, such as stable=3,canary=4.",
   )
+  shard_policy: str = setting(
+    "partial",
+    "serve --shards: when a shard is late or gone: partial, the others' best"
+    " (num_shards says how many answered), or all, an error.",
+    choices=("partial", "all"),
+  )
+  shard_timeout_ms: float = setting(
+    200.0,
+    "serve --shards: a shard that takes longer is late.",
+    above=0.0,
+  )
   tls_cert: str = setting("", "serve: file of the server's certificate (PEM).")
   tls_key: str = setting("", "serve: file of its key (PEM).")
   tls_client_ca: str = setting(

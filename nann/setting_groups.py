@@ -294,3 +294,21 @@ class RunSettings(Settings):
   """What does not belong to one stage."""
 
   seed: int = setting(0, "Seed of every random choice.", minimum=0)
+  shards: tuple[str, ...] = setting(
+    (),
+    "Items spread over machines. build_index, export: into how many shards;"
+    " each becomes an exported model in <output-root>/shards/. serve: host:port"
+    " of each shard's server; this one asks them all and merges.",
+  )
+
+  def num_shards(self) -> int:
+    """Returns into how many shards to build; 1: none. Raises ValueError."""
+    if not self.shards:
+      return 1
+    text = self.shards[0]
+    is_number = text.isascii() and text.isdigit() and int(text) > 0
+    if len(self.shards) != 1 or not is_number:
+      raise ValueError(
+        f"--shards is {','.join(self.shards)!r}, wanted the number of shards"
+      )
+    return int(text)

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,58 @@ from nann.index.graph import HnswGraph, Index
 def run(settings: config.Config) -> None:
   """Runs the job."""
   output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
-  manifest.check_manifest(output.embeddings, "extract_feature")
-  build(output.item_embeddings, output.index, settings.index, settings.run.seed)
+  content = manifest.check_manifest(output.embeddings, "extract_feature")
+  number = settings.run.num_shards()
+  if number == 1:
+    parts: list[paths.OutputPaths] = [output]
+  else:
+    parts = _split(output, number, content)
+  for part in parts:
+    build(part.item_embeddings, part.index, settings.index, settings.run.seed)
+
+
+def _split(
+  output: paths.OutputPaths, number: int, content: dict[str, Any]
+) -> list[paths.OutputPaths]:
+  """Deals the items out in turn, so that each shard has as many popular ones.
+
+  Args:
+    output: The run; its embeddings are whole.
+    number: S.
+    content: Of their manifest.
+  """
+  arrays = {
+    path.name: files.load_array(path, "extract_feature")
+    for path in (
+      output.item_ids,
+      output.item_embeddings,
+      output.item_profiles,
+    )
+    if path.exists()
+  }
+  if len(arrays[output.item_ids.name]) < number:
+    raise ValueError(
+      f"--shards is {number}, more than the"
+      f" {len(arrays[output.item_ids.name]):,} items"
+    )
+  parts: list[paths.OutputPaths] = []
+  for index in range(number):
+    part = output.shard(index, number)
+    with files.folder_written_whole(part.embeddings) as folder:
+      for name, array in arrays.items():
+        np.save(folder / name, array[index::number])
+      manifest.write_manifest(
+        folder,
+        content["parents"],
+        {
+          **content["facts"],
+          "num_items": len(arrays[output.item_ids.name][index::number]),
+          "shard": index,
+          "num_shards": number,
+        },
+      )
+    parts.append(part)
+  return parts
 
 
 def build(

@@ -29,9 +29,22 @@ from nann.jobs import artefacts
 
 def run(settings: config.Config) -> None:
   """Runs the job."""
-  begin = time.monotonic()
   output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
   data = dataset.load(pathlib.Path(settings.paths.dataset_dir))
+  number = settings.run.num_shards()
+  if number == 1:
+    _export(settings, output, data)
+  for index in range(number if number > 1 else 0):
+    console.say(f"shard {index + 1} of {number}")
+    _export(settings, output.shard(index, number), data)
+
+
+def _export(
+  settings: config.Config,
+  output: paths.OutputPaths,
+  data: dataset.PreparedData,
+) -> None:
+  begin = time.monotonic()
   serving = make_serving(settings, output, data)
   target = output.export
   with publishing.staging(target, settings.export.export_version) as staged:

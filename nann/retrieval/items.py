@@ -2,12 +2,18 @@
 
 import dataclasses
 import functools
+import os
 
 import numpy as np
 
 from nann.index import nearest
+from nann.index.graph import HnswGraph
+from nann.vector_index import VectorIndex
 
 NO_ROW = -1
+# Pairs of an absent and a present item: a minute on two cores.
+_MOST_COMPARED = 1 << 38
+_NEAREST_EF = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +58,7 @@ def entry_table(
   missing: np.ndarray,
   embeddings: np.ndarray,
   items: ItemArrays,
+  graph: HnswGraph | None = None,
 ) -> np.ndarray:
   """Completes a row table for entries: an absent item stands for a near one.
 
@@ -62,9 +69,16 @@ def entry_table(
     missing: [m] int64 ids without a row.
     embeddings: [m, D] float32 of those.
     items: The items that are there.
+    graph: Their graph, which is searched where comparing all takes too long.
   """
   table = rows.copy()
-  if len(missing):
-    found = nearest.nearest_rows(embeddings, items.embeddings, 1)
-    table[missing] = found[:, 0]
+  if not len(missing):
+    return table
+  if graph is None or len(missing) * len(items) <= _MOST_COMPARED:
+    table[missing] = nearest.nearest_rows(embeddings, items.embeddings, 1)[:, 0]
+    return table
+  index = VectorIndex(graph, items.embeddings, "l2")
+  threads = os.cpu_count() or 1
+  found = index.search(embeddings, 1, ef=_NEAREST_EF, num_threads=threads)
+  table[missing] = found.rows[:, 0]
   return table

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from nann.index.graph import Index
+from nann.index.graph import HnswGraph, Index
 from nann.model.layers import Phase
 from nann.model.scorer import Items, Scorer
 from nann.retrieval.items import NO_ROW, ItemArrays, entry_table
@@ -63,8 +63,13 @@ class Lookup:
         Phase.INFERENCE,
       )
       return _with_end(
-        entry_table(rows, missing, embeddings.numpy(), self._items)
+        entry_table(
+          rows, missing, embeddings.numpy(), self._items, self._flat_graph()
+        )
       )
+
+  def _flat_graph(self) -> HnswGraph | None:
+    return None if self._index is None else self._index.best_first
 
   def tensors(self) -> dict[str, tf.Tensor]:
     """Returns all of them, by name."""
