@@ -5,6 +5,7 @@ import dataclasses
 import math
 import pathlib
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from nann import config, console, model_store, paths
 from nann.data_provider import dataset
-from nann.jobs import training_checks, training_monitor
+from nann.jobs import training_checks, training_monitor, workers
 from nann.model import (
   negatives,
   neighbors,
@@ -26,11 +27,16 @@ from nann.model.nann_plus import NannPlusScorer
 
 def run(settings: config.Config) -> None:
   """Runs the job."""
-  strategy = make_strategy(settings.train.num_replicas)
+  if workers.are_several():
+    strategy = workers.make_strategy()
+  else:
+    strategy = make_strategy(settings.train.num_replicas)
   data = dataset.load(pathlib.Path(settings.paths.dataset_dir))
   output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
-  run_state = _Run(settings, strategy, data, output)
-  run_state.train()
+  with tempfile.TemporaryDirectory() as scratch:
+    written = workers.writable(output, pathlib.Path(scratch))
+    with workers.losses_explained():
+      _Run(settings, strategy, data, output, written).train()
 
 
 def make_strategy(num_replicas: int) -> tf.distribute.Strategy:
@@ -66,9 +72,12 @@ class _Run:
     strategy: tf.distribute.Strategy,
     data: dataset.PreparedData,
     output: paths.OutputPaths,
+    written: paths.OutputPaths,
   ) -> None:
     train = settings.train
     self._settings, self._data, self._output = settings, data, output
+    # The same folder, but for a worker that is not the chief.
+    self._written = written
     with strategy.scope():
       self._description, scorer = self._make_scorer(data)
       self._step = tf.Variable(0, dtype=tf.int64, name="step")
@@ -180,8 +189,8 @@ class _Run:
     latest = self._manager.latest_checkpoint
     if latest is None:
       self._begin()
-      model_store.describe(self._output.model, self._description)
-      self._output.training_log.unlink(missing_ok=True)
+      model_store.describe(self._written.model, self._description)
+      self._written.training_log.unlink(missing_ok=True)
       return
     found = model_store.read_description(self._output.model)
     if found != self._description:
@@ -197,7 +206,7 @@ class _Run:
         " --output-root or remove it"
       ) from error
     console.say(f"going on from step {self._steps_done():,} ({latest})")
-    training_monitor.cut_log(self._output.training_log, self._steps_done())
+    training_monitor.cut_log(self._written.training_log, self._steps_done())
 
   def _begin(self) -> None:
     """Tells a new `nann_plus` what counting knows."""
@@ -237,7 +246,7 @@ class _Run:
   def train(self) -> None:
     """Runs the steps that are left."""
     settings = self._settings.train
-    self._output.model.mkdir(parents=True, exist_ok=True)
+    self._written.model.mkdir(parents=True, exist_ok=True)
     self._resume()
     start = self._steps_done()
     if start >= self.num_steps:
@@ -247,7 +256,7 @@ class _Run:
       f"training {self._description.name}: {self.num_steps - start:,} steps of"
       f" {self._batch_size} {self._unit()}"
     )
-    monitor = training_monitor.Monitor(self._output, self._batch_size, start)
+    monitor = training_monitor.Monitor(self._written, self._batch_size, start)
     validation = self._validation
     budget = self._budget
     budget.begin()
@@ -279,11 +288,18 @@ class _Run:
           self._choose_weights(self._trainer.scorer, validation)
       if last or step % settings.save_freq == 0:
         monitor.check(step)
-        self._manager.save(checkpoint_number=step)
+        self._save(step)
       if last:
         break
     monitor.close()
     console.say(f"model in {self._output.model}")
+
+  def _save(self, step: int) -> None:
+    if self._written is self._output:
+      self._manager.save(checkpoint_number=step)
+    else:
+      # Saving takes part in sums over the workers: all do it or none.
+      self._manager.checkpoint.write(str(self._written.model / "ckpt"))
 
   def _unit(self) -> str:
     number = self._settings.train.num_neg
@@ -293,7 +309,7 @@ class _Run:
     if not self._settings.train.num_validations:
       return None
     validation = training_checks.Validation.of(
-      self._trainer.scorer, self._data, self._output.model
+      self._trainer.scorer, self._data, self._written.model
     )
     if validation is None:
       console.say("no validation users: the last weights are kept")
