@@ -1,10 +1,12 @@
 """Packaging, and the build of the compiled parts.
 
-`pip install -e .[dev]` makes everything that the jobs need. Two modules are
+`pip install -e .[dev]` makes everything that the jobs need. The modules are
 compiled with a C++17 compiler and the flags that TensorFlow gives, no Bazel:
-nann/_core (the search for Python) and nann/_nann_ops.so (the TensorFlow ops).
-The same sources of ops/core go into both; each kernels_<set>.cc is compiled for
-its own instruction set.
+nann/_core (the search for Python), nann/_nann_ops.so (the TensorFlow ops),
+nann/_serving (models for job serve) and, where gRPC's C++ library is installed,
+nann/_front (requests to job serve without Python). The same sources of ops/core
+go into the first two; each kernels_<set>.cc is compiled for its own instruction
+set.
 
 Where nvcc is, the ops get their kernel for GPUs (ops/cuda, ops/tf/gpu); set
 NANN_CUDA to on or off instead of auto, NANN_CUDA_ARCHITECTURES to choose GPUs.
@@ -54,6 +56,8 @@ _INSTRUCTION_SETS = {
   "kernels_avx2": ["-mavx2", "-mfma", "-mf16c"],
   "kernels_baseline": [],
 }
+# Sources that include the standard library only.
+_PLAIN = ("ops/core", "ops/requests")
 _IS_X86 = platform.machine() in ("x86_64", "AMD64")
 
 
@@ -205,7 +209,7 @@ class BuildNative(build_ext):
     for source in sources:
       name = source.replace("/", "_").removesuffix(".cc")
       special = _INSTRUCTION_SETS.get(pathlib.Path(source).stem, [])
-      own = [] if source.startswith("ops/core") else flags
+      own = [] if source.startswith(_PLAIN) else flags
       command = [_compiler(), *_FLAGS, *special, *own, "-c", source]
       jobs.append((folder / f"{name}.o", command))
     folder.mkdir(parents=True, exist_ok=True)
@@ -254,12 +258,27 @@ def _compile_if_changed(target: pathlib.Path, command: list[str]) -> None:
 def _flags_of(extension: str) -> tuple[list[str], list[str]]:
   """Returns the flags to compile and to link one of the modules with."""
   if extension == "nann._core":
-    import sysconfig
+    return _python_flags(), []
+  if extension == "nann._front":
+    return _python_flags(), ["-Wl,--as-needed", *_pkg_config("--libs")]
+  flags, link_flags = _tensorflow_flags()
+  if extension == "nann._serving":
+    # The runtime registers itself: the linker must not leave it out.
+    cc = ["-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2"]
+    return [*_python_flags(), *flags], [*cc, *link_flags]
+  return flags, link_flags
 
-    import pybind11
 
-    includes = [pybind11.get_include(), sysconfig.get_path("include")]
-    return [f"-I{path}" for path in includes], []
+def _python_flags() -> list[str]:
+  import sysconfig
+
+  import pybind11
+
+  includes = [pybind11.get_include(), sysconfig.get_path("include")]
+  return [f"-I{path}" for path in includes]
+
+
+def _tensorflow_flags() -> tuple[list[str], list[str]]:
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   from tensorflow import sysconfig as tf_sysconfig
 
@@ -272,16 +291,46 @@ def _flags_of(extension: str) -> tuple[list[str], list[str]]:
   return flags, tf_sysconfig.get_link_flags()
 
 
-def extension(name: str, folder: str) -> setuptools.Extension:
-  """Describes a module made of ops/core and the sources of a folder."""
-  own = sorted(
+def _pkg_config(question: str) -> list[str]:
+  """Returns flags for gRPC's C++ library; nothing where it is not installed."""
+  command = ["pkg-config", question, "grpc++"]
+  if shutil.which(command[0]) is None:
+    return []
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  return done.stdout.split() if done.returncode == 0 else []
+
+
+def sources_of(folder: str) -> list[str]:
+  """Returns the C++ sources of a folder."""
+  return sorted(
     str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.cc")
   )
+
+
+def extension(name: str, folder: str) -> setuptools.Extension:
+  """Describes a module made of ops/core and the sources of a folder."""
+  own = sources_of(folder)
   if folder == "ops/tf" and builds_cuda():
-    own += sorted(
-      str(path.relative_to(ROOT)) for path in (ROOT / _GPU_KERNEL).glob("*.cc")
-    )
+    own += sources_of(_GPU_KERNEL)
   return setuptools.Extension(name, core_sources() + own)
+
+
+def serving_extensions() -> list[setuptools.Extension]:
+  """Describes the modules of job serve; nann._front wants gRPC for C++."""
+  requests = sources_of("ops/requests")
+  found = [
+    setuptools.Extension("nann._serving", requests + sources_of("ops/serving"))
+  ]
+  if _pkg_config("--libs"):
+    front = requests + sources_of("ops/front")
+    found.append(setuptools.Extension("nann._front", front))
+  else:
+    print(
+      "grpc++ is not installed (Debian: libgrpc++-dev, pkg-config): job serve"
+      " goes without nann._front, with fewer answers a second",
+      flush=True,
+    )
+  return found
 
 
 if __name__ == "__main__":
@@ -300,6 +349,7 @@ if __name__ == "__main__":
     ext_modules=[
       extension("nann._core", "ops/python"),
       extension("nann._nann_ops", "ops/tf"),
+      *serving_extensions(),
     ],
     cmdclass={"build_ext": BuildNative, "build_cuda": BuildCuda},
     install_requires=[

@@ -21,7 +21,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "benchmark/recorded_requests.h"
-#include "benchmark/served_model.h"
+#include "ops/serving/served_model.h"
 
 namespace {
 

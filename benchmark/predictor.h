@@ -16,7 +16,7 @@
 #include "benchmark/benchmark_conf.h"
 #include "benchmark/load.h"
 #include "benchmark/recorded_requests.h"
-#include "benchmark/served_model.h"
+#include "ops/serving/served_model.h"
 
 namespace nann {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "benchmark/served_model.h"
+#include "ops/serving/served_model.h"
 
 namespace nann {
 

@@ -34,6 +34,12 @@ class ServeSettings(Settings):
     minimum=-1,
     maximum=65535,
   )
+  front: str = setting(
+    "auto",
+    "serve: what speaks gRPC. native: C++, faster; python; auto: native where"
+    " it was built.",
+    choices=("auto", "native", "python"),
+  )
   concurrency: int = setting(
     0, "serve: searches that run at a time; 0: one a core.", minimum=0
   )

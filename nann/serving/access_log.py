@@ -31,18 +31,18 @@ class AccessLog:
 
   def tell(self, message: str) -> None:
     """Writes that something happened to the server."""
-    self._write({"event": "server", "message": message}, message)
+    fields = {"event": "server", "message": message}
+    self._write(fields, message, time.time())
 
-  def request(self, fields: dict[str, Any]) -> None:
-    """Writes how a request went."""
+  def request(self, fields: dict[str, Any], ended_at: float) -> None:
+    """Writes how a request went that ended at some time."""
     if not self._with_requests:
       return
     known = {key: x for key, x in fields.items() if x is not None}
     text = " ".join(f"{key}={_shown(value)}" for key, value in known.items())
-    self._write({"event": "request", **known}, text)
+    self._write({"event": "request", **known}, text, ended_at)
 
-  def _write(self, fields: dict[str, Any], text: str) -> None:
-    now = time.time()
+  def _write(self, fields: dict[str, Any], text: str, now: float) -> None:
     day_and_time = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     moment = f"{day_and_time}.{int(now * 1000) % 1000:03d}Z"
     if self._is_json:

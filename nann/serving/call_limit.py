@@ -1,16 +1,13 @@
 """How long a request may run: its deadline, and whether it was cancelled.
 
-A search checks the limit at every step (ops/tf/call_limit.h): a session that
+A search checks the limit at every step (ops/core/call_limit.h): a session that
 runs in the caller's thread heeds no timeout of its own.
 """
 
 import ctypes
-import functools
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from nann import ops
 from nann.serving.errors import Code, ServingError
 
 # Beyond this a deadline is none.
@@ -26,16 +23,6 @@ class _Shared(ctypes.Structure):
   )
 
 
-@functools.cache
-def _set_call_limit() -> Callable[[Any], None]:
-  ops.library()
-  # PyDLL keeps the interpreter's lock: the call takes nanoseconds.
-  function = ctypes.PyDLL(str(ops.LIBRARY_PATH)).NannSetCallLimit
-  function.argtypes = [ctypes.c_void_p]
-  function.restype = None
-  return function
-
-
 class CallLimit:
   """The limit of one request; `cancel` may be called from any thread."""
 
@@ -47,6 +34,11 @@ class CallLimit:
     if seconds_left is not None and seconds_left < _LONGEST_S:
       self._deadline = time.monotonic() + max(seconds_left, 0.0)
       self._shared.deadline_ns = max(1, int(1e9 * self._deadline))
+
+  @property
+  def address(self) -> int:
+    """Where a search finds the limit."""
+    return ctypes.addressof(self._shared)
 
   def cancel(self) -> None:
     """Ends what runs under the limit, soon."""
@@ -78,12 +70,3 @@ class CallLimit:
       raise ServingError(
         Code.DEADLINE_EXCEEDED, "the deadline passed before the search ran"
       )
-
-  def run(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Calls a function whose searches heed the limit, in this thread."""
-    set_limit = _set_call_limit()
-    set_limit(ctypes.addressof(self._shared))
-    try:
-      return function(*arguments)
-    finally:
-      set_limit(None)

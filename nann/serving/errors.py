@@ -4,7 +4,6 @@ import re
 from typing import TypeAlias
 
 import grpc
-import tensorflow as tf
 
 Code: TypeAlias = grpc.StatusCode
 
@@ -67,16 +66,21 @@ def not_found(message: str) -> ServingError:
   return ServingError(Code.NOT_FOUND, message)
 
 
-def from_tensorflow(error: tf.errors.OpError) -> ServingError:
-  """Returns what a client is told about a failed run of the graph."""
-  code = _BY_NUMBER.get(error.error_code, Code.INTERNAL)
+def from_status(number: int, message: str) -> ServingError:
+  """Returns what a client is told about a failed run of the graph.
+
+  Args:
+    number: Of the status code.
+    message: Of TensorFlow.
+  """
+  code = _BY_NUMBER.get(number, Code.INTERNAL)
   if code not in _OF_THE_REQUEST:
     return ServingError(
       Code.INTERNAL, "the model failed on this request; see the server's log"
     )
   if code == Code.OUT_OF_RANGE:
     code = Code.INVALID_ARGUMENT
-  return ServingError(code, first_sentence(error.message))
+  return ServingError(code, first_sentence(message))
 
 
 def first_sentence(message: str) -> str:

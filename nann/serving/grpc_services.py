@@ -24,6 +24,9 @@ from nann.serving.signature import Arrays, Signature
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 
+# As in ops/front/forwarding.cc.
+_PEER = "nann-peer"
+
 Method = Callable[[bytes, grpc.ServicerContext], bytes]
 
 _NOT_SUPPORTED = {
@@ -93,7 +96,7 @@ class Services:
       )
 
   def _predict(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
-    call = Call("grpc", context.peer(), CallLimit(context.time_remaining()))
+    call = Call("grpc", _peer(context), CallLimit(context.time_remaining()))
     context.add_callback(call.limit.cancel)
     try:
       with self._predictor.observed(call), self._predictor.admission.admitted():
@@ -160,6 +163,16 @@ def _not_supported(name: str) -> Method:
     return _fail(context, error)
 
   return method
+
+
+def _peer(context: grpc.ServicerContext) -> str:
+  """Returns where a request came from, if through a front, too."""
+  peer: str = context.peer()
+  # Only a front has the socket, and it passes on no such word of a client.
+  if peer.startswith("unix:"):
+    metadata = dict(context.invocation_metadata())
+    return str(metadata.get(_PEER, peer))
+  return peer
 
 
 def _fail(context: grpc.ServicerContext, error: errors.ServingError) -> bytes:

@@ -1,6 +1,7 @@
 """What Prometheus is told: requests, errors, latency, work, queue, version."""
 
 import functools
+from collections.abc import Callable
 
 import prometheus_client as prometheus
 
@@ -58,6 +59,8 @@ class Metrics:
     ):
       gauge = prometheus.Gauge(name, text, registry=self.registry)
       gauge.set_function(value)
+    # Called before the figures are read.
+    self.before_page: Callable[[], None] = lambda: None
     # Looking a child up by its labels costs more than counting.
     self._child = functools.lru_cache(1024)(self._requests.labels)
     self._timer = functools.lru_cache(256)(self._seconds.labels)
@@ -86,4 +89,5 @@ class Metrics:
 
   def page(self) -> bytes:
     """Returns the text that Prometheus reads."""
+    self.before_page()
     return prometheus.generate_latest(self.registry)

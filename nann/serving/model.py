@@ -1,25 +1,23 @@
-"""One version of a model in memory: its graph in a session, its signatures.
+"""One version of a model in memory: its signatures, and how to run them.
 
-Runs happen in the caller's thread, which is the fastest for requests that are
-one search each; parallel requests use the cores.
+The session is TensorFlow's C++ one (ops/serving), which is loaded and runs
+without the interpreter's lock. Runs happen in the caller's thread, which is the
+fastest for requests that are one search each; parallel requests use the cores.
 """
 
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
-from tensorflow.python.saved_model import loader_impl
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from nann import ops, paths
-from nann.serving import errors, signature, tensors
+from nann.serving import compiled, errors, signature, tensors
 from nann.serving.call_limit import CallLimit
 
 DEFAULT_SIGNATURE = "serving_default"
-_SERVE = "serve"
 _PREDICT = "tensorflow/serving/predict"
 _NO_LIMITS = signature.Limits(1 << 40, 1 << 40)
 
@@ -43,23 +41,18 @@ class Model:
       raise ValueError(f"{folder / paths.SAVED_MODEL} is missing")
     ops.library()
     ops.expect_float16()
-    options = config_pb2.ConfigProto(
-      intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
-    )
-    self._session = tf.compat.v1.Session(graph=tf.Graph(), config=options)
     try:
-      self._load()
-    except (tf.errors.OpError, OSError, RuntimeError, TypeError) as error:
-      self.close()
-      raise ValueError(errors.first_sentence(str(error))) from error
-    except ValueError:
-      self.close()
-      raise
-
-  def _load(self) -> None:
-    with self._session.graph.as_default():
-      loader = loader_impl.SavedModelLoader(str(self._folder))
-      meta_graph = loader.load(self._session, [_SERVE])
+      self.native = compiled.Model(str(folder), str(ops.LIBRARY_PATH))
+    except compiled.RunError as error:
+      reason = errors.first_sentence(error.args[1])
+      raise ValueError(
+        f"{paths.SAVED_MODEL} cannot be loaded: {reason}"
+      ) from error
+    # What requests may use that do not come to Python; None: nothing.
+    self.fast: compiled.Model | None = self.native
+    meta_graph = meta_graph_pb2.MetaGraphDef.FromString(
+      self.native.signature_defs()
+    )
     self.definitions: dict[str, meta_graph_pb2.SignatureDef] = {
       name: definition
       for name, definition in meta_graph.signature_def.items()
@@ -71,18 +64,6 @@ class Model:
     }
     if not self.signatures:
       raise ValueError("the model has no signature")
-    self._callables = {
-      name: self._callable(known) for name, known in self.signatures.items()
-    }
-
-  def _callable(self, known: signature.Signature) -> Any:
-    options = config_pb2.CallableOptions(
-      feed=[info.tensor for info in known.inputs.values()],
-      fetch=[info.tensor for info in known.outputs.values()],
-    )
-    # The public make_callable goes through Session.run if there are feeds,
-    # which takes longer than many a search.
-    return self._session._make_callable_from_options(options)
 
   def signature(self, name: str) -> signature.Signature:
     """Returns a signature; without a name the default one.
@@ -115,10 +96,13 @@ class Model:
       ServingError: The run failed.
     """
     try:
-      found = limit.run(self._callables[name], feeds)
-    except tf.errors.OpError as error:
-      raise errors.from_tensorflow(error) from error
-    return dict(zip(self.signatures[name].outputs, found, strict=True))
+      found = self.native.run(
+        name, [tensors.to_parts(array) for array in feeds], limit.address
+      )
+    except compiled.RunError as error:
+      raise errors.from_status(*error.args) from error
+    arrays = [tensors.from_parts(*parts) for parts in found]
+    return dict(zip(self.signatures[name].outputs, arrays, strict=True))
 
   def warm_up(self) -> int:
     """Runs the requests that the export has put beside the model.
@@ -159,7 +143,5 @@ class Model:
         yield log.predict_log.request
 
   def close(self) -> None:
-    """Frees what the model holds; nothing may run."""
-    self._callables = {}
-    self._session.close()
-    del self._session
+    """Frees what the model holds, when nothing runs any more."""
+    self.native.close()

@@ -122,23 +122,47 @@ class Predictor:
       raise errors.ServingError(code, message) from error
     finally:
       seconds = time.perf_counter() - begin
-      self._metrics.count_request(
-        call.protocol, call.signature, code.name, seconds
-      )
-      self._log.request(
-        {
-          "protocol": call.protocol,
-          "peer": call.peer,
-          "signature": call.signature or None,
-          "version": call.version,
-          "users": call.num_users,
-          "scored": call.num_scored,
-          "code": code.name,
-          "ms": round(1e3 * seconds, 3),
-          "waited_ms": round(1e3 * call.waited_s, 3),
-          "error": message or None,
-        }
-      )
+      self.note(call, code, message, seconds, time.time())
+
+  def note(
+    self,
+    call: Call,
+    code: errors.Code,
+    message: str,
+    seconds: float,
+    ended_at: float,
+  ) -> None:
+    """Counts and logs a request.
+
+    Args:
+      call: As far as it came.
+      code: How it ended.
+      message: Why; empty: nothing is wrong.
+      seconds: How long it took.
+      ended_at: When it ended, as time.time gives it.
+    """
+    self._metrics.count_request(
+      call.protocol, call.signature, code.name, seconds
+    )
+    self._log.request(
+      {
+        "protocol": call.protocol,
+        "peer": call.peer,
+        "signature": call.signature or None,
+        "version": call.version,
+        "users": call.num_users,
+        "scored": call.num_scored,
+        "code": code.name,
+        "ms": round(1e3 * seconds, 3),
+        "waited_ms": round(1e3 * call.waited_s, 3),
+        "error": message or None,
+      },
+      ended_at,
+    )
+
+  def tell(self, message: str) -> None:
+    """Logs something that is about no single request."""
+    self._log.tell(message)
 
   def check_name(self, name: str) -> None:
     """Raises ServingError if another model is asked for."""
@@ -183,6 +207,9 @@ class Predictor:
     first: np.ndarray = next(iter(found.values()))
     call.num_users = len(first) if first.ndim else 1
     if _NUM_SCORED in found:
-      num_scored = found[_NUM_SCORED].reshape(-1).tolist()
-      call.num_scored = sum(num_scored)
-      self._metrics.count_scored(call.signature, num_scored)
+      self.count_scored(call, found[_NUM_SCORED].reshape(-1).tolist())
+
+  def count_scored(self, call: Call, num_scored: list[int]) -> None:
+    """Counts the items scored for each user of a request."""
+    call.num_scored = sum(num_scored)
+    self._metrics.count_scored(call.signature, num_scored)

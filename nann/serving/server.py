@@ -11,7 +11,7 @@ import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from nann.serving import rest
+from nann.serving import front, rest
 from nann.serving.access_log import AccessLog
 from nann.serving.admission import Admission
 from nann.serving.grpc_services import (
@@ -30,6 +30,7 @@ from nann.serving_settings import ServeSettings
 _WAITING_PER_RUNNING = 64
 # Threads beyond those that run and wait: they refuse, and answer on health.
 _MORE_THREADS = 16
+_CALLS_PER_THREAD = 8
 _MIB = 1 << 20
 # For answers on their way out when the server stops.
 _LAST_ANSWERS_S = 2.0
@@ -79,10 +80,32 @@ class Server:
     )
     self._num_threads = running + waiting + _MORE_THREADS
     self._health = health.HealthServicer(experimental_non_blocking=True)
+    self._front = self._make_front(limits)
     self._grpc = self._grpc_server()
     self._rest: _RestServer | None = None
     self.port = 0
     self.rest_port: int | None = None
+
+  def _make_front(self, limits: Limits) -> front.Front | None:
+    """Returns the compiled server. Raises ValueError if it is missing."""
+    wanted = self._settings.front
+    if wanted == "python" or (wanted == "auto" and not front.is_built()):
+      return None
+    if not front.is_built():
+      raise ValueError(
+        f"--front=native needs {front.MODULE}: install gRPC's C++ library"
+        " (Debian: libgrpc++-dev) and run python setup.py build_ext --inplace"
+      )
+    made = front.Front(
+      self._settings,
+      self.predictor,
+      self.admission,
+      limits,
+      _CALLS_PER_THREAD * self._num_threads,
+    )
+    self.versions.on_change = lambda: made.serve(self.versions)
+    self._metrics.before_page = made.note
+    return made
 
   def _load_beside(self, folder: pathlib.Path, version: int) -> Model:
     with self.admission.patient():
@@ -100,6 +123,8 @@ class Server:
     try:
       self._listen()
     except (OSError, RuntimeError, ValueError) as error:
+      if self._front is not None:
+        self._front.stop(0.0)
       self.versions.close()
       raise ValueError(
         f"cannot listen at {self._settings.host}: {error}"
@@ -128,7 +153,10 @@ class Server:
 
   def _listen(self) -> None:
     address = f"{self._settings.host}:{self._settings.port}"
-    if self._credentials is None:
+    if self._front is not None:
+      self._grpc.add_insecure_port(self._front.python_address)
+      self.port = self._front.listen()
+    elif self._credentials is None:
       self.port = self._grpc.add_insecure_port(address)
     else:
       self.port = self._grpc.add_secure_port(address, self._credentials)
@@ -146,7 +174,7 @@ class Server:
         self._num_threads, thread_name_prefix="grpc"
       ),
       # Refusing takes a thread too: beyond this the library refuses.
-      maximum_concurrent_rpcs=8 * self._num_threads,
+      maximum_concurrent_rpcs=_CALLS_PER_THREAD * self._num_threads,
       options=[
         (
           "grpc.max_receive_message_length",
@@ -178,6 +206,8 @@ class Server:
     # Until then newcomers are told that they may go elsewhere (UNAVAILABLE); a
     # stopped gRPC server cancels them.
     self.admission.wait_until_empty(self._settings.drain_s)
+    if self._front is not None:
+      self._front.stop(_LAST_ANSWERS_S)
     stopped = self._grpc.stop(_LAST_ANSWERS_S)
     if self._rest is not None:
       self._rest.stop(_LAST_ANSWERS_S)

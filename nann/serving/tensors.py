@@ -6,12 +6,14 @@ Serving's do: clients read `int64_val`.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from nann.serving.compiled import ArrayParts
 from nann.serving.errors import invalid
 
 # Elements of one tensor.
@@ -165,3 +167,22 @@ def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
     values = values.view(np.uint16)
   getattr(tensor, _FIELDS[number]).extend(values.tolist())
   return tensor
+
+
+def to_parts(array: np.ndarray) -> ArrayParts:
+  """Returns an array as the compiled model takes it."""
+  number = tf.as_dtype(array.dtype).as_datatype_enum
+  if number == types_pb2.DT_STRING:
+    return number, array.shape, array.reshape(-1).tolist()
+  return number, array.shape, array.tobytes()
+
+
+def from_parts(
+  number: int, shape: Sequence[int], values: bytes | Sequence[bytes]
+) -> np.ndarray:
+  """Returns an output of the compiled model as an array, not to be written."""
+  if isinstance(values, bytes):
+    return np.frombuffer(values, _DTYPES[number]).reshape(shape)
+  array = np.empty(len(values), object)
+  array[:] = values
+  return array.reshape(shape)

@@ -89,7 +89,9 @@ class Versions:
       load: Makes a model of a folder.
     """
     self.base_path = base_path
-    self._labels = dict(labels)
+    self.labels = dict(labels)
+    # Called when other versions answer than before.
+    self.on_change: Callable[[], None] = lambda: None
     self._tell = tell
     self._load = load
     self._changed = threading.Condition()
@@ -103,6 +105,11 @@ class Versions:
   def current(self) -> int | None:
     """The version that answers if none is asked for; None: there is none."""
     return self._current
+
+  def models(self) -> dict[int, Model]:
+    """Returns the versions that may be asked for."""
+    with self._changed:
+      return {number: loaded.model for number, loaded in self._loaded.items()}
 
   def statuses(self) -> list[VersionStatus]:
     """Returns all known versions, newest first."""
@@ -140,9 +147,9 @@ class Versions:
 
   def _number(self, version: int | None, label: str | None) -> int:
     if label is not None:
-      if label not in self._labels:
+      if label not in self.labels:
         raise errors.not_found(f"there is no version label {label[:80]!r}")
-      version = self._labels[label]
+      version = self.labels[label]
     elif version is None:
       version = self._current
       if version is None:
@@ -161,7 +168,7 @@ class Versions:
     with self._refreshing:
       folders = self._folders()
       newest = self._newest(folders)
-      for label, number in self._labels.items():
+      for label, number in self.labels.items():
         if number in folders and not self._make_loaded(number, folders[number]):
           self._tell(f"label {label} stands for version {number}, see above")
       if newest is not None and newest != self._current:
@@ -170,6 +177,7 @@ class Versions:
           + ("" if self._current is None else f", {self._current} did before")
         )
         self._current = newest
+      self.on_change()
       self._free_unwanted(folders)
 
   def _folders(self) -> dict[int, pathlib.Path]:
@@ -229,7 +237,7 @@ class Versions:
 
   def _free_unwanted(self, folders: Mapping[int, pathlib.Path]) -> None:
     """Frees versions that are neither the newest nor labelled."""
-    wanted = {self._current, *self._labels.values()}
+    wanted = {self._current, *self.labels.values()}
     for number in [x for x in self._loaded if x not in wanted]:
       self._free(number)
     with self._changed:
@@ -241,6 +249,8 @@ class Versions:
     self._set_state(number, "UNLOADING")
     with self._changed:
       unwanted = self._loaded.pop(number)
+    self.on_change()
+    with self._changed:
       while unwanted.num_users > 0:
         self._changed.wait()
     unwanted.model.close()

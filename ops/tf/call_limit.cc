@@ -1,26 +1,17 @@
 #include "ops/tf/call_limit.h"
 
-#include <chrono>
-
 namespace nann {
 namespace {
 
 thread_local const CallLimit* current = nullptr;
 
-int64_t NowNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 }  // namespace
 
-absl::Status CallLimit::Check() const {
-  if (is_cancelled.load(std::memory_order_relaxed) != 0) {
+absl::Status CheckLimit(const CallLimit& limit) {
+  if (limit.IsCancelled()) {
     return absl::CancelledError("the search was cancelled");
   }
-  const int64_t deadline = deadline_ns.load(std::memory_order_relaxed);
-  if (deadline != 0 && NowNs() > deadline) {
+  if (limit.IsPast()) {
     return absl::DeadlineExceededError(
         "the deadline passed while the search ran");
   }

@@ -1,28 +1,18 @@
-// How long the calls of a thread may run. A server that runs sessions in its
-// own threads (inter_op_parallelism_threads = -1) sets a limit before a call,
-// so that a deadline, or a client that has gone, ends a search that is under
-// way: such a session heeds no timeout. Without a limit nothing is checked.
+// The limit (ops/core/call_limit.h) of the calling thread. A server that runs
+// sessions in its own threads (inter_op_parallelism_threads = -1) sets one
+// before a call: such a session heeds no timeout. Without a limit nothing is
+// checked.
 
 #ifndef NANN_OPS_TF_CALL_LIMIT_H_
 #define NANN_OPS_TF_CALL_LIMIT_H_
 
-#include <atomic>
-#include <cstdint>
-
 #include "absl/status/status.h"
+#include "ops/core/call_limit.h"
 
 namespace nann {
 
-// Shared with Python (nann/serving/call_limit.py), which writes while a search
-// reads; it outlives the call.
-struct CallLimit {
-  // Of the monotonic clock; 0: none.
-  std::atomic<int64_t> deadline_ns;
-  std::atomic<int32_t> is_cancelled;
-
-  // Cancelled, DeadlineExceeded, or OK.
-  absl::Status Check() const;
-};
+// Cancelled, DeadlineExceeded, or OK.
+absl::Status CheckLimit(const CallLimit& limit);
 
 // The limit of the calling thread, or null.
 const CallLimit* CurrentCallLimit();

@@ -23,7 +23,7 @@ absl::Status CheckGoesOn(OpKernelContext* context, const CallLimit* limit) {
   if (manager != nullptr && manager->IsCancelled()) {
     return absl::CancelledError("the search was cancelled");
   }
-  return limit == nullptr ? absl::OkStatus() : limit->Check();
+  return limit == nullptr ? absl::OkStatus() : CheckLimit(*limit);
 }
 
 }  // namespace nann

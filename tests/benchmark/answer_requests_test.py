@@ -16,7 +16,7 @@ from tests.ops.tf import small_model
 SOURCES = [
   "benchmark/answer_requests.cc",
   "benchmark/recorded_requests.cc",
-  "benchmark/served_model.cc",
+  "ops/serving/served_model.cc",
 ]
 DTYPES = {"float": np.float32, "int32": np.int32, "int64": np.int64}
 

@@ -3,8 +3,9 @@
   python -m tests.ops.native sanitize     the C++ tests, twice
   python -m tests.ops.native fuzz         every target for FUZZ_SECONDS
 
-The sources of ops/core are compiled as setup.py compiles them, but with checks
-in place of speed. Nothing here needs Python's or TensorFlow's headers.
+The sources of ops/core and ops/requests are compiled as setup.py compiles them,
+but with checks in place of speed. Nothing here needs Python's or TensorFlow's
+headers.
 """
 
 import concurrent.futures
@@ -21,7 +22,7 @@ from tests.ops.fuzz import seeds
 
 COMPILER = os.environ.get("CXX", "g++")
 BUILD = setup.ROOT / "build" / "native"
-FUZZ_TARGETS = ["npy", "graph"]
+FUZZ_TARGETS = ["npy", "graph", "request"]
 SANITIZERS = ["address,undefined", "thread"]
 
 _FLAGS = [
@@ -69,7 +70,8 @@ def build(
   with (folder / "lock").open("w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     jobs = []
-    for source in [*setup.core_sources(), *sources]:
+    requests = setup.sources_of("ops/requests")
+    for source in [*setup.core_sources(), *requests, *sources]:
       target = folder / (source.replace("/", "_").removesuffix(".cc") + ".o")
       special = setup._INSTRUCTION_SETS.get(pathlib.Path(source).stem, [])
       # Optimizing the tests takes longer than running them.
@@ -86,11 +88,9 @@ def build(
 
 
 def build_core_test(sanitizer: str) -> pathlib.Path:
-  """Builds the C++ tests of ops/core."""
-  folder = setup.ROOT / "tests" / "ops" / "core"
-  sources = [
-    str(path.relative_to(setup.ROOT)) for path in sorted(folder.glob("*.cc"))
-  ]
+  """Builds the C++ tests of ops/core and ops/requests."""
+  folders = ("tests/ops/core", "tests/ops/requests")
+  sources = [name for folder in folders for name in setup.sources_of(folder)]
   return build("core_test", sources, sanitizer)
 
 

@@ -16,7 +16,7 @@ FIELDS = {
 
 def test_request_is_one_line_to_read() -> None:
   stream = io.StringIO()
-  AccessLog(is_json=False, stream=stream).request(FIELDS)
+  AccessLog(is_json=False, stream=stream).request(FIELDS, 0.0)
   [line] = stream.getvalue().splitlines()
   moment, rest = line.split(" ", 1)
   assert moment.endswith("Z")
@@ -28,7 +28,7 @@ def test_request_is_one_line_to_read() -> None:
 def test_request_is_one_json_object() -> None:
   stream = io.StringIO()
   log = AccessLog(is_json=True, stream=stream)
-  log.request(FIELDS)
+  log.request(FIELDS, 0.0)
   log.tell("version 3 answers")
   request, server = map(json.loads, stream.getvalue().splitlines())
   assert request["event"] == "request"
@@ -40,7 +40,7 @@ def test_request_is_one_json_object() -> None:
 def test_requests_may_be_left_out() -> None:
   stream = io.StringIO()
   log = AccessLog(is_json=False, with_requests=False, stream=stream)
-  log.request(FIELDS)
+  log.request(FIELDS, 0.0)
   log.tell("shut down")
   assert stream.getvalue().endswith("Z shut down\n")
   assert len(stream.getvalue().splitlines()) == 1

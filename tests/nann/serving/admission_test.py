@@ -30,22 +30,22 @@ def test_beyond_the_bound_is_refused_at_once() -> None:
 def test_no_more_may_wait_than_run_in_time() -> None:
   admission = Admission(max_running=2, max_waiting=100, max_wait_s=0.5)
   # Nothing is known yet.
-  assert admission._waiting_bound() == 100
+  assert admission.native.waiting_bound() == 100
   for _ in range(200):
     admission._take_place(CallLimit())
-    admission._give_place(0.1)
-  assert admission._waiting_bound() == pytest.approx(10)
+    admission.native.give_place(0.1)
+  assert admission.native.waiting_bound() == pytest.approx(10)
   # One that was held up changes little; one that did not run, nothing.
   admission._take_place(CallLimit())
-  admission._give_place(60.0)
-  assert admission._waiting_bound() > 8
+  admission.native.give_place(60.0)
+  assert admission.native.waiting_bound() > 8
   for _ in range(500):
     admission._take_place(CallLimit())
-    admission._give_place(60.0)
-  assert admission._waiting_bound() == 2
+    admission.native.give_place(60.0)
+  assert admission.native.waiting_bound() == 2
   with admission.patient():
-    assert admission._waiting_bound() == 100
-  assert admission._waiting_bound() == 2
+    assert admission.native.waiting_bound() == 100
+  assert admission.native.waiting_bound() == 2
 
 
 def test_closed_admits_nobody() -> None:

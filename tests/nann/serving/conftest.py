@@ -17,6 +17,7 @@ from tensorflow_serving.apis import (
   prediction_service_pb2_grpc,
 )
 
+from nann.serving import front
 from nann.serving.server import Server
 from nann.serving.versions import Load, load_and_warm_up
 from nann.serving_settings import ServeSettings
@@ -94,10 +95,27 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   return base_path
 
 
+FRONTS = (
+  "python",
+  pytest.param(
+    "native",
+    marks=pytest.mark.skipif(
+      not front.is_built(), reason="nann._front wants gRPC's C++ library"
+    ),
+  ),
+)
+
+
+@pytest.fixture(scope="package", params=FRONTS)
+def front_kind(request: pytest.FixtureRequest) -> str:
+  """What speaks gRPC; tests run with each."""
+  return request.param
+
+
 @pytest.fixture(scope="package")
-def running(exported: pathlib.Path) -> Iterator[Running]:
+def running(exported: pathlib.Path, front_kind: str) -> Iterator[Running]:
   """A server of version 7 for tests that leave it as it is."""
-  with running_server(exported) as found:
+  with running_server(exported, front=front_kind) as found:
     yield found
 
 

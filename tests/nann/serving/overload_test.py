@@ -43,6 +43,8 @@ class Gate:
 
   def load(self, folder: pathlib.Path, version: int) -> Model:
     model = Model(folder, version)
+    # What does not come to Python would not be held.
+    model.fast = None
     run = model.run
 
     def held(name: str, feeds: list[np.ndarray], limit: CallLimit) -> object:

@@ -189,11 +189,11 @@ def test_closing_frees_all(world: World) -> None:
     (lambda folder: (folder / "saved_model.pb").unlink(), "is missing"),
     (
       lambda folder: (folder / "saved_model.pb").write_bytes(b"\x08\x01x"),
-      "Cannot parse file",
+      "saved_model.pb cannot be loaded: Read less bytes",
     ),
     (
       lambda folder: (folder / "saved_model.pb").write_bytes(b""),
-      "MetaGraphDef associated with tags",
+      "meta graph def matching supplied tags",
     ),
     (
       lambda folder: small_export.write_warm_up(

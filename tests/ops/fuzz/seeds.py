@@ -4,14 +4,35 @@ import io
 import pathlib
 
 import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
 
 
 def write(target: str, folder: pathlib.Path) -> None:
   """Writes the seeds of a fuzz target as files of a folder."""
   folder.mkdir(parents=True, exist_ok=True)
-  seeds = {"npy": npy_seeds, "graph": graph_seeds}[target]()
+  of = {"npy": npy_seeds, "graph": graph_seeds, "request": request_seeds}
+  seeds = of[target]()
   for number, seed in enumerate(seeds):
     (folder / f"seed_{number:03}").write_bytes(seed)
+
+
+def request_seeds() -> list[bytes]:
+  """Returns requests as clients send them."""
+  request = predict_pb2.PredictRequest()
+  request.model_spec.name = "nann"
+  request.model_spec.version.value = 7
+  request.output_filter.append("scores")
+  seeds = [request.SerializeToString()]
+  for dtype in (np.float16, np.float32, np.int32, np.int64):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    request.inputs[f"x{len(seeds)}"].CopyFrom(tf.make_tensor_proto(array))
+    seeds.append(request.SerializeToString())
+  request.model_spec.version_label = "stable"
+  for tensor in request.inputs.values():
+    tensor.tensor_content = b""
+    tensor.int64_val.extend([-1, 2**62])
+  return [*seeds, request.SerializeToString()]
 
 
 def npy_seeds() -> list[bytes]:

@@ -1,4 +1,4 @@
-#include "benchmark/served_model.h"
+#include "ops/serving/served_model.h"
 
 #include <algorithm>
 #include <utility>
@@ -54,6 +54,12 @@ bool HasNode(const GraphDef& graph, const std::string& name) {
   return std::any_of(
       graph.node().begin(), graph.node().end(),
       [&name](const NodeDef& node) { return node.name() == name; });
+}
+
+// Maps of a message come in no order.
+template <typename Map>
+std::map<std::string, typename Map::mapped_type> InOrder(const Map& entries) {
+  return {entries.begin(), entries.end()};
 }
 
 std::string FolderOf(const std::string& file) {
@@ -137,6 +143,9 @@ std::vector<std::string> ServedModel::SignatureNames() const {
 }
 
 absl::Status ServedModel::AddSignatures(const MetaGraphDef& meta) {
+  MetaGraphDef without_graph;
+  *without_graph.mutable_signature_def() = meta.signature_def();
+  signature_defs_ = without_graph.SerializeAsString();
   for (const auto& [name, described] : meta.signature_def()) {
     if (name == kInitSignature) continue;
     TF_RETURN_IF_ERROR(AddSignature(name, described));
@@ -150,10 +159,11 @@ absl::Status ServedModel::AddSignature(const std::string& name,
   Signature signature;
   tensorflow::CallableOptions callable;
   *callable.mutable_run_options() = run_options_;
-  for (const auto& [input_name, info] : described.inputs()) {
+  for (const auto& [input_name, info] : InOrder(described.inputs())) {
     Input input;
     input.name = input_name;
     input.dtype = info.dtype();
+    input.shape = tensorflow::PartialTensorShape(info.tensor_shape());
     const auto found = described.defaults().find(input_name);
     if (found != described.defaults().end()) {
       input.has_default = true;
@@ -165,13 +175,25 @@ absl::Status ServedModel::AddSignature(const std::string& name,
     signature.inputs.push_back(std::move(input));
     callable.add_feed(info.name());
   }
-  for (const auto& [output_name, info] : described.outputs()) {
-    signature.outputs.push_back(output_name);
+  for (const auto& [output_name, info] : InOrder(described.outputs())) {
+    signature.outputs.push_back({output_name, info.dtype()});
     callable.add_fetch(info.name());
   }
   TF_RETURN_IF_ERROR(session_->MakeCallable(callable, &signature.callable));
   signatures_[name] = std::move(signature);
   return absl::OkStatus();
+}
+
+const ServedModel::Signature* ServedModel::Find(
+    const std::string& signature) const {
+  const auto found = signatures_.find(signature);
+  return found == signatures_.end() ? nullptr : &found->second;
+}
+
+absl::Status ServedModel::Run(const Signature& signature,
+                              const std::vector<Tensor>& feeds,
+                              std::vector<Tensor>* outputs) const {
+  return session_->RunCallable(signature.callable, feeds, outputs, nullptr);
 }
 
 absl::Status ServedModel::Answer(const std::string& name,
@@ -212,11 +234,10 @@ absl::Status ServedModel::Answer(const std::string& name,
     }
   }
   std::vector<Tensor> answers;
-  TF_RETURN_IF_ERROR(
-      session_->RunCallable(signature.callable, feeds, &answers, nullptr));
+  TF_RETURN_IF_ERROR(Run(signature, feeds, &answers));
   outputs->clear();
   for (size_t i = 0; i < answers.size(); ++i) {
-    (*outputs)[signature.outputs[i]] = std::move(answers[i]);
+    (*outputs)[signature.outputs[i].name] = std::move(answers[i]);
   }
   return absl::OkStatus();
 }

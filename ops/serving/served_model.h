@@ -1,10 +1,10 @@
 // An exported model in TensorFlow's C++ runtime: what it offers, and answers.
 //
 // Knows SavedModels, and exec.pb with exec.meta.pb, binary or as text; knows
-// neither requests in files nor clocks.
+// neither protocols nor clocks.
 
-#ifndef NANN_BENCHMARK_SERVED_MODEL_H_
-#define NANN_BENCHMARK_SERVED_MODEL_H_
+#ifndef NANN_OPS_SERVING_SERVED_MODEL_H_
+#define NANN_OPS_SERVING_SERVED_MODEL_H_
 
 #include <cstdint>
 #include <map>
@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/protobuf/meta_graph.pb.h"
 #include "tensorflow/core/public/session.h"
 #include "tensorflow/core/public/session_options.h"
@@ -37,6 +38,24 @@ ModelOptions ThreadOfRequest();
 
 class ServedModel {
  public:
+  struct Input {
+    std::string name;
+    tensorflow::DataType dtype;
+    tensorflow::PartialTensorShape shape;
+    bool has_default = false;
+    tensorflow::Tensor default_value;
+  };
+  struct Output {
+    std::string name;
+    tensorflow::DataType dtype;
+  };
+  // Inputs and outputs in the order of their names.
+  struct Signature {
+    std::vector<Input> inputs;
+    std::vector<Output> outputs;
+    tensorflow::Session::CallableHandle callable;
+  };
+
   ~ServedModel();
   ServedModel(const ServedModel&) = delete;
   ServedModel& operator=(const ServedModel&) = delete;
@@ -54,24 +73,23 @@ class ServedModel {
 
   std::vector<std::string> SignatureNames() const;
 
+  // Null: there is none of this name.
+  const Signature* Find(const std::string& signature) const;
+
+  // The signatures as a MetaGraphDef without its graph.
+  const std::string& signature_defs() const { return signature_defs_; }
+
+  // Runs a signature in this thread; one tensor for each input and output.
+  absl::Status Run(const Signature& signature,
+                   const std::vector<tensorflow::Tensor>& feeds,
+                   std::vector<tensorflow::Tensor>* outputs) const;
+
   // Answers one request; several threads may do so at once. What a signature
   // has a default for may be left out.
   absl::Status Answer(const std::string& signature, const NamedTensors& inputs,
                       NamedTensors* outputs) const;
 
  private:
-  struct Input {
-    std::string name;
-    tensorflow::DataType dtype;
-    bool has_default = false;
-    tensorflow::Tensor default_value;
-  };
-  struct Signature {
-    std::vector<Input> inputs;
-    std::vector<std::string> outputs;
-    tensorflow::Session::CallableHandle callable;
-  };
-
   ServedModel(std::unique_ptr<tensorflow::Session> session,
               const tensorflow::RunOptions& run_options);
 
@@ -82,8 +100,9 @@ class ServedModel {
   std::unique_ptr<tensorflow::Session> session_;
   const tensorflow::RunOptions run_options_;
   std::map<std::string, Signature> signatures_;
+  std::string signature_defs_;
 };
 
 }  // namespace nann
 
-#endif  // NANN_BENCHMARK_SERVED_MODEL_H_
+#endif  // NANN_OPS_SERVING_SERVED_MODEL_H_
