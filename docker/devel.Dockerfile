@@ -14,8 +14,10 @@ RUN apt-get update && \
       curl \
       g++ \
       git \
+      libgrpc++-dev \
       make \
-      npm && \
+      npm \
+      pkg-config && \
     rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 nann && mkdir /nann && chown nann /nann
 USER 10001

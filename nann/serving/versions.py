@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from nann.serving import errors
 from nann.serving.model import Model
-from nann.serving.system import free_unused_memory
+from nann.serving.system import free_unused_memory, yield_to_requests
 
 # A version's number in the protocol.
 _LARGEST = 2**63 - 1
@@ -293,6 +293,8 @@ class Poller:
     self._thread.start()
 
   def _run(self) -> None:
+    # Loading and warming up take long, and nobody waits for them.
+    yield_to_requests()
     while not self._is_over.wait(self._interval_s):
       try:
         self._versions.refresh()

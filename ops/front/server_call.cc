@@ -67,7 +67,8 @@ void ServerCall::Accepted(bool is_ok) {
   is_counted_ = true;
   if (front_->num_calls_.fetch_add(1) >= front_->options_.max_calls) {
     record_.peer = context_.peer();
-    Refuse(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many calls; try later");
+    Refuse(grpc::StatusCode::RESOURCE_EXHAUSTED,
+           "too many calls; try again later");
   } else if (context_.method() == kPredict) {
     Hold();
     stream_.Read(&request_, &request_came_);

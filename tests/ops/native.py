@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 
 import setup
 from tests.ops.fuzz import seeds
@@ -60,9 +61,13 @@ def has_sanitizer(compiler: str, sanitizer: str) -> bool:
 
 
 def build(
-  name: str, sources: list[str], sanitizer: str, compiler: str = COMPILER
+  name: str,
+  sources: list[str],
+  sanitizer: str,
+  compiler: str = COMPILER,
+  libraries: Sequence[str] = (),
 ) -> pathlib.Path:
-  """Compiles and links a program of some sources and ops/core."""
+  """Compiles and links a program of some sources, ops/core and ops/requests."""
   folder = BUILD / f"{compiler}-{sanitizer.replace(',', '-')}"
   folder.mkdir(parents=True, exist_ok=True)
   flags = [*_FLAGS, f"-fsanitize={sanitizer}"]
@@ -82,7 +87,8 @@ def build(
       list(pool.map(lambda job: setup._compile_if_changed(*job), jobs))
     program = folder / name
     objects = [str(target) for target, _ in jobs]
-    link = [compiler, *flags, *objects, "-o", str(program), "-lpthread"]
+    link = [compiler, *flags, *objects, "-o", str(program), *libraries]
+    link.append("-lpthread")
     subprocess.run(link, cwd=setup.ROOT, check=True)
   return program
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2
 
 from nann.serving import front
@@ -303,6 +304,47 @@ def test_shutdown_lets_requests_end_and_takes_no_more(
     begin = time.monotonic()
     stopping.join()
     assert time.monotonic() - begin < TIMEOUT_S / 2
+
+
+def test_streams_pass_both_ways(exported: pathlib.Path) -> None:
+  with running_server(exported, front="native") as running:
+    stub = health_pb2_grpc.HealthStub(running.channel)
+    watched = stub.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+    assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+    stopping = threading.Thread(target=running.server.stop)
+    stopping.start()
+    assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watched.cancel()
+    stopping.join()
+
+
+def test_calls_beyond_the_bound_are_refused_unread(
+  exported: pathlib.Path,
+) -> None:
+  with running_server(
+    exported, front="native", concurrency=1, max_queue=1
+  ) as running:
+    stub = health_pb2_grpc.HealthStub(running.channel)
+    streams = []
+
+    def watch_often() -> None:
+      for _ in range(1000):
+        stream = stub.Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+        streams.append(stream)
+        next(stream)
+
+    assert refused(watch_often)[0] == Code.RESOURCE_EXHAUSTED
+    assert refused(lambda: running.prediction.Predict(VALID[0])) == (
+      Code.RESOURCE_EXHAUSTED,
+      "too many calls; try again later",
+    )
+    for stream in streams:
+      stream.cancel()
+
+    def answers() -> bool:
+      return outcome(running, VALID[0].SerializeToString())[0] == Code.OK
+
+    wait_until(answers)
 
 
 def test_what_is_not_built_is_said(
