@@ -132,7 +132,8 @@ def _recall(name: str, title: str, figures: Figures) -> Block:
     " all items, by an exact scan or by our search. Each point is a setting;"
     " the line joins those that nothing cheaper surpasses. The two towers were"
     " trained on the same data in twice as many steps. User's side, walk and"
-    " ranking are all in the time. The table: the best recall within a time.",
+    " ranking are all in the time. Bars: standard errors. The table: the best"
+    " recall within a time.",
     page_pictures.to_svgs(pictures),
     [
       Table(

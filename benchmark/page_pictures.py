@@ -42,6 +42,18 @@ def recall_against_latency(figures: Mapping[str, Any], recall: str) -> Figure:
         markersize=4,
       )
       front_costs, front_values = pictures.front(costs, values)
+      error_of = dict(
+        zip(costs, [p[f"{recall}_error"] for p in of_method], strict=True)
+      )
+      axes.errorbar(
+        front_costs,
+        front_values,
+        [error_of[cost] for cost in front_costs],
+        fmt="none",
+        ecolor=color,
+        elinewidth=0.8,
+        alpha=0.6,
+      )
       axes.plot(
         front_costs,
         front_values,

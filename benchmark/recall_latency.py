@@ -26,10 +26,14 @@ import two_tower_peers
 from nann import console
 from nann.jobs import measuring
 from nann.retrieval import entries, metrics, tuning
+from nann.retrieval import result as results
 
 _NUM_FREQUENT = 128
 _RERANKED = (200, 500, 1000, 2000, 4000)
 _TIMED_USERS = 100
+_WIDTH, _MOST_STEPS = 16, 64
+# A walk that is cut short, for those in a hurry.
+_MOST_EVALUATIONS = (250, 400, 600)
 
 # A method's name, its setting, and what answers.
 Method = tuple[str, str, Callable[[np.ndarray], Any]]
@@ -123,10 +127,15 @@ def _methods(
   retriever = run.retriever.with_entries(
     entries.frequent_answers(answers, _NUM_FREQUENT)
   )
-  ladder, *_ = tuning.best_first_policies(k, 64, 10**6)
+  for most in _MOST_EVALUATIONS:
+    cut = results.BestFirstPolicy(k, _WIDTH, _MOST_STEPS, most)
+    request = frozen.search_request(retriever, cut, k)
+    yield OURS, f"ef {k}, at most {most} scored", request
+  ladder, *_ = tuning.best_first_policies(k, _MOST_STEPS, 10**6)
   for policy in ladder:
+    assert isinstance(policy, results.BestFirstPolicy)
     request = frozen.search_request(retriever, policy, k)
-    yield OURS, f"ef {policy.ef}", request  # type: ignore[union-attr]
+    yield OURS, f"ef {policy.ef}", request
   yield EXACT, "", neural_peers.exact_request(retriever, k)
   if tower is None:
     return

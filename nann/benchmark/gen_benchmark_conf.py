@@ -19,6 +19,17 @@ _MANUAL = command_line.manual_page(
       "  --model-dir (default ./output/export)",
       "      The exported model.",
     ],
+    "THEN": [
+      "  cd ${output_root}/export",
+      "  <repository>/benchmark/build/nann_benchmark benchmark_conf",
+    ],
+    "ON A GPU": [
+      "  The caches of the original's tool have one name today:",
+      "  TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=./xla_cache stands",
+      "  for TF_XLA_CUBIN_CACHE_DIR and TF_XLA_PTX_CACHE_DIR. With several",
+      "  instances of the model (predictor_num), nvidia-cuda-mps-control -d",
+      "  lets them share the GPU.",
+    ],
   },
 )
 
