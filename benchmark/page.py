@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 import page_blocks
+import page_numbers
 
 from nann import console, files
 
@@ -57,7 +58,7 @@ def write(path: pathlib.Path, content: dict[str, Any]) -> None:
     name=content["name"],
     command=content["command"],
     seconds=console.duration(content["seconds"]),
-    numbers=page_blocks.numbers(figures),
+    numbers=page_numbers.numbers(figures),
     blocks=blocks,
     losses=losses,
     runs=runs,

@@ -1,14 +1,9 @@
 """What the benchmark page shows of each comparison: text, pictures, tables."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import page_pictures
+import page_recall
+from page_parts import Block, Figures, Table
 
-Figures = Mapping[str, Any]
-
-OURS, RERANKED = "NANN", "two-tower, re-ranked by the network"
 SCALING_NAMES = {
   "best_first": "NANN, best_first",
   "paper": "NANN, paper",
@@ -28,42 +23,6 @@ LIBRARIES = {
 _RECALL_PERCENTS = (90, 95, 99)
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
-  """A table; the rows that are ours stand out.
-
-  Attributes:
-    head: Of the columns.
-    rows: Cells; the first is a name.
-    ours: Numbers of the rows that are ours.
-  """
-
-  head: Sequence[str]
-  rows: Sequence[Sequence[str]]
-  ours: Sequence[int] = (0,)
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-  """A comparison.
-
-  Attributes:
-    id: In the page.
-    title: Its headline.
-    text: What was measured.
-    pictures: Captions with <svg> elements.
-    tables: The figures.
-    not_ahead: Where somebody else is level or better, in sentences.
-  """
-
-  id: str
-  title: str
-  text: str
-  pictures: Sequence[Mapping[str, str]] = ()
-  tables: Sequence[Table] = ()
-  not_ahead: Sequence[str] = ()
-
-
 def blocks(figures: Figures) -> list[Block]:
   """Returns what there is to show, the most telling first.
 
@@ -76,7 +35,7 @@ def blocks(figures: Figures) -> list[Block]:
     ("recall_synthetic", "Instead of two towers: synthetic log"),
   ):
     if name in figures:
-      made.append(_recall(name, title, figures[name]))
+      made.append(page_recall.block(name, title, figures[name]))
   if "scaling" in figures:
     made.append(_scaling(figures["scaling"]))
   if "neural" in figures:
@@ -89,106 +48,6 @@ def blocks(figures: Figures) -> list[Block]:
   if "training" in figures or "data" in figures:
     made.append(_work(figures))
   return made
-
-
-def best_within(
-  points: Sequence[Figures], method: str, most_ms: float, recall: str
-) -> Figures | None:
-  """Returns the point of the highest recall that takes no longer."""
-  fast = [p for p in points if p["method"] == method and p["ms"] <= most_ms]
-  return max(fast, key=lambda p: p[recall], default=None)
-
-
-def _recall(name: str, title: str, figures: Figures) -> Block:
-  points, k = figures["points"], figures["k"]
-  keys = list(
-    dict.fromkeys((f"recall_{k}_all", f"recall_{k}_novel", "recall_20_all"))
-  )
-  keys = [key for key in keys if key in points[0]]
-  methods = list(dict.fromkeys(p["method"] for p in points))
-  fastest = min(p["ms"] for p in points if p["method"] == OURS)
-  budgets = [fastest * times for times in (1.0, 2.0, 4.0, 16.0)]
-  rows = []
-  for method in methods:
-    row = [method]
-    for budget in budgets:
-      best = best_within(points, method, budget, keys[0])
-      row.append(
-        f"{best[keys[0]]:.3f} ± {best[keys[0] + '_error']:.3f}" if best else "-"
-      )
-    rows.append(row)
-  pictures = [
-    (
-      f"{_targets(key)} of {figures['num_users']:,} test users",
-      page_pictures.recall_against_latency(figures, key),
-    )
-    for key in keys
-  ]
-  return Block(
-    name,
-    title,
-    f"{figures['num_items']:,} items. A plain vector index serves a two-tower"
-    " model; the network can rank what that lets through anew, or choose among"
-    " all items, by an exact scan or by our search. Each point is a setting;"
-    " the line joins those that nothing cheaper surpasses. The two towers were"
-    " trained on the same data in twice as many steps. User's side, walk and"
-    " ranking are all in the time. Bars: standard errors. The table: the best"
-    " recall within a time.",
-    page_pictures.to_svgs(pictures),
-    [
-      Table(
-        ["method", *(f"{budget:.2g} ms" for budget in budgets)],
-        rows,
-        [methods.index(OURS)],
-      )
-    ],
-    [f"{title}: {loss}" for loss in recall_losses(points, keys, budgets)],
-  )
-
-
-def recall_losses(
-  points: Sequence[Figures], keys: Sequence[str], budgets: Sequence[float]
-) -> list[str]:
-  """Says who finds as much as we do or more in the same time.
-
-  Args:
-    points: Of recall_latency.py.
-    keys: The recalls that count.
-    budgets: Milliseconds.
-
-  Returns:
-    A sentence for each other method and recall: where it is ahead most.
-  """
-  losses = []
-  others = list(dict.fromkeys(p["method"] for p in points))
-  others.remove(OURS)
-  for method in others:
-    for key in keys:
-      found = []
-      for budget in budgets:
-        ours = best_within(points, OURS, budget, key)
-        theirs = best_within(points, method, budget, key)
-        if ours and theirs and theirs[key] >= ours[key]:
-          found.append((theirs[key] - ours[key], budget, theirs[key]))
-      if found:
-        lead, budget, recall = max(found)
-        verb = "finds more" if lead > 0 else "finds as much"
-        losses.append(
-          f"{method} {verb} within {budget:.2g} ms:"
-          f" {_recall_name(key)} {recall:.3f}, ours {recall - lead:.3f}"
-        )
-  return losses
-
-
-def _recall_name(key: str) -> str:
-  _, k, targets = key.split("_")
-  return f"recall@{k} of {targets} targets"
-
-
-def _targets(key: str) -> str:
-  _, k, targets = key.split("_")
-  kind = "not in the history" if targets == "novel" else "all targets"
-  return f"Held-out item among the first {k}, {kind};"
 
 
 def _scaling(figures: Figures) -> Block:
@@ -437,55 +296,3 @@ def _work(figures: Figures) -> Block:
     "From a csv to records, and a training step of the demo's configuration.",
     tables=[Table(["", "speed", ""], rows, range(len(rows)))],
   )
-
-
-def numbers(figures: Figures) -> list[dict[str, str]]:
-  """Returns the few figures at the top."""
-  found = []
-  if neural := figures.get("neural"):
-    found.append(
-      {
-        "value": f"{neural['best_first_ms']:.2f} ms",
-        "label": f"a request over {neural['num_items']:,} items, one thread,"
-        f" {neural['best_first_coverage']:.1%} of the exact answer",
-      }
-    )
-  recall = figures.get("recall_checkins") or figures.get("recall_synthetic")
-  if recall:
-    points = recall["points"]
-    key = f"recall_{recall['k']}_all"
-    ours = max((p for p in points if p["method"] == OURS), key=lambda p: p[key])
-    theirs = best_within(points, RERANKED, ours["ms"], key)
-    found.append(
-      {
-        "value": f"{ours[key]:.3f}"
-        + (f" : {theirs[key]:.3f}" if theirs else ""),
-        "label": f"recall@{recall['k']} in {ours['ms']:.2f} ms, ours and two"
-        " towers re-ranked by the same network",
-      }
-    )
-  if metric := figures.get("metric"):
-    ratios = [
-      (metric[key], LIBRARIES[name])
-      for name in LIBRARIES
-      if (key := f"qps_ratio_{name}_at_recall_95") in metric and metric[key]
-    ]
-    if ratios:
-      ratio, library = min(ratios)
-      found.append(
-        {
-          "value": f"{ratio:.2f}x",
-          "label": f"the queries a second of {library}, the fastest of"
-          f" {len(ratios)} libraries, at recall@{metric['k']} 0.95",
-        }
-      )
-  cpp = figures.get("serving", {}).get("cpp")
-  if cpp:
-    found.append(
-      {
-        "value": f"{cpp['two_threads_per_s']:,.0f}/s",
-        "label": "answers on two threads in C++, "
-        f"{cpp['two_thread_scaling']:.2f}x of one",
-      }
-    )
-  return found

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 import page_blocks
+import page_parts
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _RESULTS = _ROOT / "benchmark" / "results"
@@ -94,7 +95,7 @@ def tables_of(path: pathlib.Path, block_id: str) -> str:
   return "\n".join(_markdown(table) for table in known[block_id].tables)
 
 
-def _markdown(table: page_blocks.Table) -> str:
+def _markdown(table: page_parts.Table) -> str:
   head = _row(table.head)
   rule = "|" + "---|" * len(table.head) + "\n"
   return head + rule + "".join(_row(row) for row in table.rows)

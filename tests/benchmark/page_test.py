@@ -6,7 +6,7 @@ import subprocess
 
 import compare
 import numpy as np
-import page_blocks
+import page_recall
 import pytest
 import readme_tables
 
@@ -38,16 +38,16 @@ def recall_figures(theirs: float) -> dict:
     "num_items": 1000,
     "num_users": 10,
     "points": [
-      point(page_blocks.OURS, 1.0, 0.5),
-      point(page_blocks.OURS, 3.0, 0.6),
+      point(page_recall.OURS, 1.0, 0.5),
+      point(page_recall.OURS, 3.0, 0.6),
       point("exact scan by the network", 9.0, 0.6),
-      point(page_blocks.RERANKED, 1.5, theirs),
+      point(page_recall.RERANKED, 1.5, theirs),
     ],
   }
 
 
 def test_who_is_ahead_of_us_is_named() -> None:
-  losses = page_blocks.recall_losses(
+  losses = page_recall.recall_losses(
     recall_figures(0.55)["points"], ["recall_50_all"], [1.0, 2.0, 4.0, 16.0]
   )
   assert losses == [
@@ -59,7 +59,7 @@ def test_who_is_ahead_of_us_is_named() -> None:
 
 
 def test_who_is_slower_or_finds_less_is_not_named() -> None:
-  assert not page_blocks.recall_losses(
+  assert not page_recall.recall_losses(
     recall_figures(0.49)["points"], ["recall_50_all"], [1.0, 2.0, 4.0]
   )
 
