@@ -25,8 +25,8 @@ class Section:
 
 # A world in which everything can be tried in a few minutes.
 _TINY = ("--items=2000", "--train-steps=20")
-_TRAINED = ("--items=50000", "--train-steps=1200")
-_CHECKINS = ("--train-min-length=3", "--train-steps=1600")
+_TRAINED = ("--items=50000", "--train-steps=1000")
+_CHECKINS = ("--train-min-length=3", "--train-steps=1200")
 
 SECTIONS = (
   Section(
