@@ -1,7 +1,8 @@
 """Libraries that search vectors, behind one face, for search_metric.py.
 
 Each is built with its usual careful settings for 32 links a row, and is kept in
-a cache folder with the seconds that building took.
+a cache folder with the seconds that building took. What an index takes of
+memory is told by the size of its files, vectors included.
 """
 
 import importlib
@@ -34,6 +35,7 @@ class Faiss:
   """faiss.IndexHNSWFlat, M = 32, efConstruction = 200."""
 
   package, module = "faiss-cpu", "faiss"
+  files = "faiss*"
 
   def __init__(self, folder: pathlib.Path, vectors: np.ndarray) -> None:
     import faiss
@@ -60,6 +62,7 @@ class Hnswlib:
   """hnswlib.Index with the same parameters."""
 
   package, module = "hnswlib", "hnswlib"
+  files = "hnswlib*"
 
   def __init__(self, folder: pathlib.Path, vectors: np.ndarray) -> None:
     import hnswlib
@@ -86,6 +89,7 @@ class Usearch:
   """usearch.index.Index of float32; connectivity is that of level 0 / 2."""
 
   package, module = "usearch", "usearch"
+  files = "usearch*"
 
   def __init__(self, folder: pathlib.Path, vectors: np.ndarray) -> None:
     from usearch.index import Index
@@ -120,6 +124,7 @@ class ScalableVs:
   """
 
   package, module = "scalable-vs", "svs"
+  files = "svs_*"
 
   def __init__(self, folder: pathlib.Path, vectors: np.ndarray) -> None:
     import svs
@@ -167,6 +172,7 @@ class Scann:
   """
 
   package, module = "scann", "scann"
+  files = "scann*"
 
   def __init__(self, folder: pathlib.Path, vectors: np.ndarray) -> None:
     # In place of TensorFlow: what says that it is not there.
@@ -229,8 +235,16 @@ class Opened(NamedTuple):
 
   peers: dict[str, Any]
   build_s: dict[str, float]
+  size_mb: dict[str, float]
   versions: dict[str, str]
   missing: list[str]
+
+
+def size_mb(folder: pathlib.Path, pattern: str) -> float:
+  """Returns the size of files, those in folders included."""
+  found = [*folder.glob(pattern), *folder.glob(f"{pattern}/**/*")]
+  size = sum(path.stat().st_size for path in found if path.is_file())
+  return round(size / 1e6, 1)
 
 
 def open_all(folder: pathlib.Path, vectors: np.ndarray) -> Opened:
@@ -238,7 +252,7 @@ def open_all(folder: pathlib.Path, vectors: np.ndarray) -> Opened:
   folder.mkdir(parents=True, exist_ok=True)
   times = folder / "build_s.json"
   build_s = json.loads(times.read_text()) if times.exists() else {}
-  opened = Opened({}, build_s, {}, [])
+  opened = Opened({}, build_s, {}, {}, [])
   for name, make in PEERS.items():
     if importlib.util.find_spec(make.module) is None:  # type: ignore[attr-defined]
       opened.missing.append(name)
@@ -247,5 +261,6 @@ def open_all(folder: pathlib.Path, vectors: np.ndarray) -> Opened:
     opened.peers[name] = make(folder, vectors)
     build_s.setdefault(name, round(time.perf_counter() - begin, 1))
     times.write_text(json.dumps(build_s, indent=2) + "\n")
+    opened.size_mb[name] = size_mb(folder, make.files)  # type: ignore[attr-defined]
     opened.versions[name] = metadata.version(make.package)  # type: ignore[attr-defined]
   return opened

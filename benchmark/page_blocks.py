@@ -164,6 +164,8 @@ def _metric(name: str, figures: Figures) -> Block:
           f" {1 / ratio:.2f}x our queries"
         )
     row.append(_build_seconds(key, figures))
+    size = figures.get(f"size_mb_{key}")
+    row.append(f"{size:,.0f}" if size else "-")
     row.append(figures.get(f"version_{key}", ""))
     rows.append(row)
   head = ["queries/s at recall"]
@@ -174,7 +176,8 @@ def _metric(name: str, figures: Figures) -> Block:
     f"Nearest vectors: recall@{k}",
     f"{figures['num_vectors']:,} vectors of width {figures['width']} in"
     f" clusters, Euclidean, {figures['num_queries']} queries in turns with the"
-    " others; each library as PyPI has it, built as its documentation advises."
+    " others; each library as PyPI has it, built as its documentation advises;"
+    " MB: graph or tree, vectors and codes."
     " Ours walks faiss's graph with lists made anew. Bands: quartiles.",
     page_pictures.to_svgs(
       [
@@ -184,7 +187,7 @@ def _metric(name: str, figures: Figures) -> Block:
         )
       ]
     ),
-    [Table([*head, "build, s", "version"], rows)],
+    [Table([*head, "build, s", "MB", "version"], rows)],
     losses,
   )
 

@@ -71,6 +71,8 @@ def main() -> None:
     "k": arguments.k,
     "clock_of_one_thread": arguments.clock,
     **{f"build_s_{name}": s for name, s in opened.build_s.items()},
+    **{f"size_mb_{name}": mb for name, mb in opened.size_mb.items()},
+    "size_mb_nann": _our_size_mb(cache, vectors),
     **prepare_s,
     **{f"version_{name}": v for name, v in opened.versions.items()},
   }
@@ -151,6 +153,12 @@ def _ours(
   prepare_s = round((time.perf_counter() - begin) / len(made), 1)
   refine_s = files.load_json(times, "search_metric")
   return made, {**refine_s, "prepare_s_nann": prepare_s}
+
+
+def _our_size_mb(cache: pathlib.Path, vectors: np.ndarray) -> float:
+  """Returns the size of graph, vectors, and their codes of a byte a number."""
+  graph = metric_peers.size_mb(cache, "refined")
+  return graph + round((vectors.nbytes + vectors.size) / 1e6, 1)
 
 
 def _exact(

@@ -148,6 +148,29 @@ def test_models_are_switched_under_load(
   assert int(line.split()[1].rstrip(",")) >= 1
 
 
+def test_version_that_cannot_be_loaded_fails_the_run_not_the_requests(
+  binary: pathlib.Path, requests: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  model = Exported(tmp_path / "export", models.serving())
+  process = subprocess.Popen(
+    [
+      *(binary, f"--saved_model={model.version}", f"--runmeta={requests}"),
+      *("--duration=2.5", "--warm_up=0", "--qps=20", "--switch_interval=0.5"),
+    ],
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout is not None
+  # The first second has passed.
+  assert "answers/s" in process.stdout.readline()
+  (model.version / paths.SAVED_MODEL).rename(tmp_path / "gone")
+  text = process.communicate()[0]
+  assert process.returncode == 1
+  assert "errors                  0" in text
+  (line,) = [x for x in text.splitlines() if "switches" in x]
+  assert int(line.split()[-1]) >= 1
+
+
 def test_two_models_of_a_file_share_the_threads(
   binary: pathlib.Path,
   exported: Exported,
