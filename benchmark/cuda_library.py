@@ -12,141 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MAX_LEVELS = 8
+from benchmark import cuda_functions as functions
+from benchmark.cuda_functions import Description, Options, Progress, Step
+
+MAX_LEVELS = functions.MAX_LEVELS
 NOT_A_NUMBER, NO_ROOM = 1, 2
 
-_POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
-
-
-class _Level(ctypes.Structure):
-  _fields_ = (
-    ("values", _POINTER),
-    ("row_splits", _POINTER),
-    ("max_degree", _LONG),
-  )
-
-
-class _Graph(ctypes.Structure):
-  _fields_ = (
-    ("num_rows", _LONG),
-    ("num_levels", _LONG),
-    ("levels", _Level * MAX_LEVELS),
-    ("entry_points", _POINTER),
-    ("num_entry_points", _LONG),
-  )
-
-
-class _Policy(ctypes.Structure):
-  _fields_ = (
-    ("is_paper", ctypes.c_int32),
-    ("ef", _LONG),
-    ("width", _LONG),
-    ("max_steps", _LONG),
-    ("max_evaluations", _LONG),
-    ("widths", _POINTER),
-    ("num_widths", _LONG),
-    ("hops", _POINTER),
-    ("num_hops", _LONG),
-  )
-
-
-class _Queries(ctypes.Structure):
-  _fields_ = (
-    ("num_queries", _LONG),
-    ("k", _LONG),
-    ("expand", _POINTER),
-    ("num_expand", _LONG),
-    ("only_score", _POINTER),
-    ("num_only_score", _LONG),
-    ("allowed", _POINTER),
-    ("denied", _POINTER),
-    ("num_denied", _LONG),
-  )
-
-
-class Options(ctypes.Structure):
-  """See NannCudaOptions."""
-
-  _fields_ = (
-    ("has_room_for_ties", ctypes.c_int32),
-    ("num_threads", ctypes.c_int32),
-    ("max_bitmap_bytes", _LONG),
-  )
-
-
-class Progress(ctypes.Structure):
-  """See NannCudaProgress."""
-
-  _fields_ = (
-    ("num_active", ctypes.c_int32),
-    ("max_candidates", ctypes.c_int32),
-    ("num_tiles", ctypes.c_int32),
-    ("num_no_room", ctypes.c_int32),
-  )
-
-
-class Step(ctypes.Structure):
-  """See NannCudaStep."""
-
-  _fields_ = (
-    ("rows", _POINTER),
-    ("scores", _POINTER),
-    ("number", _POINTER),
-    ("number_stride", _LONG),
-    ("capacity", _LONG),
-  )
-
-
-class Description(ctypes.Structure):
-  """See NannCudaDevice."""
-
-  _fields_ = (
-    ("name", ctypes.c_char * 64),
-    ("capability", ctypes.c_int32),
-    ("num_multiprocessors", ctypes.c_int32),
-    ("memory_bytes", _LONG),
-    ("cache_bytes", _LONG),
-  )
-
-
-# Result and arguments of each function; a result of _INT is a status.
-FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
-  "NannCudaError": (ctypes.c_char_p, []),
-  "NannCudaNumDevices": (ctypes.c_int32, []),
-  "NannCudaDescribe": (_INT, [_POINTER]),
-  "NannCudaAllocate": (_POINTER, [_LONG]),
-  "NannCudaFree": (_INT, [_POINTER]),
-  "NannCudaToDevice": (_INT, [_POINTER, _POINTER, _LONG, _POINTER]),
-  "NannCudaToHost": (_INT, [_POINTER, _POINTER, _LONG, _POINTER]),
-  "NannCudaSynchronize": (_INT, [_POINTER]),
-  "NannCudaStreamNew": (_POINTER, []),
-  "NannCudaStreamDelete": (_INT, [_POINTER]),
-  "NannCudaEventNew": (_POINTER, []),
-  "NannCudaEventRecord": (_INT, [_POINTER, _POINTER]),
-  "NannCudaSecondsBetween": (ctypes.c_double, [_POINTER, _POINTER]),
-  "NannCudaSearchNew": (_POINTER, [_POINTER] * 4),
-  "NannCudaSearchDelete": (None, [_POINTER]),
-  "NannCudaSearchBytes": (_LONG, [_POINTER]),
-  "NannCudaVisitedBytes": (_LONG, [_POINTER]),
-  "NannCudaSearchSetMemory": (None, [_POINTER, _POINTER]),
-  "NannCudaSearchMaxSteps": (_LONG, [_POINTER]),
-  "NannCudaSearchStart": (_INT, [_POINTER, _POINTER]),
-  "NannCudaSearchStep": (Step, [_POINTER]),
-  "NannCudaSearchAbsorb": (_INT, [_POINTER, _POINTER, _LONG, _POINTER]),
-  "NannCudaSearchRead": (_INT, [_POINTER, _POINTER, _POINTER]),
-  "NannCudaSearchFinish": (_INT, [_POINTER] * 6),
-  "NannCudaScoreVectors": (_INT, [_POINTER] * 3),
-  "NannCudaWalkVectors": (_INT, [_POINTER] * 3),
-  "NannCudaPairScorerNew": (_POINTER, [_POINTER]),
-  "NannCudaPairScorerDelete": (None, [_POINTER]),
-  "NannCudaPairScorerBytes": (_LONG, [_POINTER]),
-  "NannCudaPairScorerPrepare": (_INT, [_POINTER] * 3),
-  "NannCudaScorePairs": (_INT, [_POINTER] * 3),
-  "NannCudaWalkPairs": (_INT, [_POINTER] * 3),
-  "NannCudaScanBytes": (_LONG, [_POINTER]),
-  "NannCudaScanVectors": (_INT, [_POINTER] * 3),
-  "NannCudaScanPairs": (_INT, [_POINTER] * 3),
-}
+_POINTER, _INT = ctypes.c_void_p, ctypes.c_int
 
 
 class Library:
@@ -154,13 +26,13 @@ class Library:
 
   def __init__(self, path: pathlib.Path) -> None:
     self.loaded = ctypes.CDLL(str(path))
-    for name, (result, arguments) in FUNCTIONS.items():
+    for name, (result, arguments) in functions.FUNCTIONS.items():
       function = getattr(self.loaded, name)
       function.restype, function.argtypes = result, arguments
 
   def __call__(self, name: str, *arguments: Any) -> Any:
     result = getattr(self.loaded, name)(*arguments)
-    kind = FUNCTIONS[name][0]
+    kind = functions.FUNCTIONS[name][0]
     if (kind is _INT and result) or (kind is _POINTER and result is None):
       raise ValueError(self.loaded.NannCudaError().decode())
     return result
@@ -249,7 +121,7 @@ class Graph:
     ]
     self.entry_points = to_device(library, entry_points)
     self.num_rows = len(levels[0][1]) - 1
-    graph = _Graph(
+    graph = functions.GraphStruct(
       num_rows=self.num_rows,
       num_levels=len(levels),
       entry_points=self.entry_points.pointer,
@@ -257,7 +129,7 @@ class Graph:
     )
     for i, (values, splits) in enumerate(self.arrays[:MAX_LEVELS]):
       degrees = np.diff(levels[i][1])
-      graph.levels[i] = _Level(
+      graph.levels[i] = functions.LevelStruct(
         values.pointer, splits.pointer, int(degrees.max(initial=0))
       )
     self.struct = graph
@@ -350,13 +222,13 @@ class Search:
     if hasattr(self, "pointer"):
       self.library("NannCudaSearchDelete", self.pointer)
 
-  def _policy(self, policy: Paper | BestFirst) -> _Policy:
+  def _policy(self, policy: Paper | BestFirst) -> functions.PolicyStruct:
     if isinstance(policy, BestFirst):
-      return _Policy(0, *policy)
+      return functions.PolicyStruct(0, *policy)
     widths = np.array(policy.widths, np.int32)
     hops = np.array(policy.hops, np.int32)
     self._kept += [widths, hops]
-    return _Policy(
+    return functions.PolicyStruct(
       is_paper=1,
       widths=widths.ctypes.data,
       num_widths=len(widths),
@@ -364,7 +236,7 @@ class Search:
       num_hops=len(hops),
     )
 
-  def _queries(self, queries: Queries) -> _Queries:
+  def _queries(self, queries: Queries) -> functions.QueriesStruct:
     def place(values: np.ndarray | None) -> int | None:
       if values is None:
         return None
@@ -372,7 +244,7 @@ class Search:
       return int(self._kept[-1].pointer)
 
     denied = queries.denied
-    return _Queries(
+    return functions.QueriesStruct(
       num_queries=self.num_queries,
       k=queries.k,
       expand=place(queries.expand),

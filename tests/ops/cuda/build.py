@@ -9,6 +9,10 @@ import subprocess
 import setup
 
 ROOT = pathlib.Path(__file__).parents[3]
+_EMULATOR = [
+  "tests/ops/cuda/emulator.cc",
+  "tests/ops/cuda/emulated_runtime.cc",
+]
 _FLAGS = [
   "-std=c++17",
   "-g",
@@ -33,7 +37,7 @@ def emulated_objects(*flags: str) -> list[str]:
   folder.mkdir(parents=True, exist_ok=True)
   compiler = os.environ.get("CXX", "g++")
   jobs = []
-  for source in [*sources(), "tests/ops/cuda/emulator.cc"]:
+  for source in [*sources(), *_EMULATOR]:
     target = folder / (source.replace("/", "_").removesuffix(".cc") + ".o")
     jobs.append((target, [compiler, *_FLAGS, *flags, "-c", source]))
   # Several tests may want the same objects at the same time.

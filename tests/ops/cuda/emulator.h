@@ -37,6 +37,9 @@ struct dim3 {
 struct uint4 {
   uint32_t x, y, z, w;
 };
+// What the runtime of CUDA tells.
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue, cudaErrorMemory };
+
 extern EmulatedIndex threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
@@ -62,6 +65,9 @@ void MayYield();
 // holds until the lane's next exchange but one.
 const uint64_t* Exchange(uint64_t value, int line);
 
+// Of a block, on an H100.
+constexpr int64_t kMaxSharedBytes = 227 << 10;
+
 // Draws other orders from now on.
 void Seed(uint64_t seed);
 
@@ -79,6 +85,9 @@ T FromBits(uint64_t bits) {
   std::memcpy(&value, &bits, sizeof(value));
   return value;
 }
+
+// Makes this the next cudaGetLastError.
+void Fail(cudaError_t error);
 
 // Ends the program: a kernel does what it must not.
 [[noreturn]] void Stop(const char* message);
@@ -163,7 +172,6 @@ T atomicCAS(T* place, T expected, T value) {
 
 // ---- The host's side ----
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue, cudaErrorMemory };
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice,
   cudaMemcpyDeviceToHost,

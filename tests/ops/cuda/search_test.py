@@ -1,5 +1,7 @@
 """The search on a GPU against the plain definition, to the last evaluation."""
 
+import ctypes
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from benchmark import cuda_library as cuda
 from tests import filters, worlds
 from tests.ops.cuda import cases
 
-CHUNK = 50
+CHUNK = 40
 
 
 @pytest.mark.parametrize("options", cases.OPTIONS)
@@ -26,6 +28,18 @@ def test_search_is_the_definition(
     cases.check_host_scores(
       library, seed, is_filtered, draw[policy], cases.OPTIONS[options]
     )
+
+
+def test_order_of_threads_does_not_show(emulator: cuda.Library) -> None:
+  case = cases.make_case(11, is_filtered=True)
+  for policy in [cases.random_paper(case), cases.random_best_first(case)]:
+    wanted = cases.expected(case, policy)
+    options = cuda.Options(has_room_for_ties=1, num_threads=96)
+    made = cases.make_search(emulator, case, policy, options)
+    for seed in range(30):
+      emulator.loaded.NannEmulatorSeed(ctypes.c_uint64(seed))
+      found = cuda.search_with(made, lambda rows, user: case.scores[user][rows])
+      cases.check(found, wanted, f"order {seed}")
 
 
 @pytest.mark.parametrize("num_users", [0, 1, 2, 300, 1024])
