@@ -4,9 +4,10 @@ One documented function per op. Thin: what an op does is said where it is
 registered (ops/tf).
 """
 
+import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -136,6 +137,25 @@ def beam_search(
     scorer=concrete,
   )
   return Found(*found)
+
+
+@contextlib.contextmanager
+def search_on_gpu() -> Iterator[None]:
+  """Gives searches that are traced within the kernel for GPUs (docs/cuda.md).
+
+  To be used in a tf.function or another graph. The scorer is then called with
+  all users at once, [B, *] and [B, n, *], and must be able to run on a GPU.
+
+  Raises:
+    ValueError: There is no graph that is being built.
+  """
+  if tf.executing_eagerly():
+    raise ValueError(
+      "search_on_gpu has no effect here: use it in a tf.function"
+    )
+  graph = tf.compat.v1.get_default_graph()
+  with graph._kernel_label_map({"Nann>BeamSearch": "gpu"}):
+    yield
 
 
 @tf.RegisterGradient("Nann>BeamSearch")

@@ -98,15 +98,18 @@ class BeamSearchGpuOp : public AsyncOpKernel {
   std::shared_ptr<const DeviceModel> model_;
 };
 
-// A test runs the kernel on a processor, by its label.
+// By its label only (nann/ops.py, search_on_gpu): TensorFlow would else choose
+// a GPU for every search on a machine that has one, and many scorers, such as
+// Nann>PairScore, have kernels for CPUs alone. A test runs it on a processor.
 #ifdef NANN_EMULATED
-#define NANN_DEVICE Device(tensorflow::DEVICE_CPU).Label("emulated")
+#define NANN_DEVICE Device(tensorflow::DEVICE_CPU)
 #else
 #define NANN_DEVICE Device(tensorflow::DEVICE_GPU)
 #endif
 
 REGISTER_KERNEL_BUILDER(Name("Nann>BeamSearch")
-                            .NANN_DEVICE.HostMemory("values")
+                            .NANN_DEVICE.Label("gpu")
+                            .HostMemory("values")
                             .HostMemory("row_splits")
                             .HostMemory("entry_points")
                             .HostMemory("expand")

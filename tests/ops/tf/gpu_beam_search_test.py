@@ -180,6 +180,14 @@ def test_compiled_scorer_is_compiled_once_for_a_shape(
   assert (int(first), int(later)) == (3, 3)
 
 
+def test_kernel_is_asked_for_in_a_graph_only() -> None:
+  with (
+    pytest.raises(ValueError, match="use it in a tf.function"),
+    ops.search_on_gpu(),
+  ):
+    pass
+
+
 def test_score_that_is_no_number_is_told() -> None:
   world = worlds.random_world(1)
   world.scores[:] = np.nan
@@ -233,8 +241,7 @@ def test_model_of_other_memory_is_copied_anew() -> None:
 
   @tf.function(autograph=False)
   def search() -> ops.Found:
-    graph = tf.compat.v1.get_default_graph()
-    with graph._kernel_label_map({"Nann>BeamSearch": gpu_kernel.LABEL}):
+    with ops.search_on_gpu():
       return ops.Found(
         *ops.library().nann_beam_search(
           **{**arguments, "item_state": [tf.identity(table)]}

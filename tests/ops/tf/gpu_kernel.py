@@ -1,7 +1,7 @@
 """The GPU kernel of Nann>BeamSearch, built to run on a processor.
 
 The kernel's own code, TensorFlow's real one, and the emulator in place of CUDA;
-registered for the CPU under a label, which a graph may ask for.
+registered for the CPU.
 """
 
 import fcntl
@@ -18,8 +18,6 @@ import setup
 from nann import ops
 from tests import native_programs
 from tests.ops.cuda import build
-
-LABEL = "emulated"
 
 
 def _build() -> pathlib.Path:
@@ -75,8 +73,7 @@ def function_of(arguments: dict[str, Any]) -> Callable[[], ops.Found]:
 
   @tf.function(autograph=False)
   def search() -> ops.Found:
-    graph = tf.compat.v1.get_default_graph()
-    with graph._kernel_label_map({"Nann>BeamSearch": LABEL}):
+    with ops.search_on_gpu():
       return ops.Found(*ops.library().nann_beam_search(**arguments))
 
   return search
