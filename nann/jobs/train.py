@@ -312,7 +312,7 @@ class _Run:
       self._trainer.scorer, self._data, self._written.model
     )
     if validation is None:
-      console.say("no validation users: the last weights are kept")
+      console.say("without validation the last weights are kept")
     return validation
 
   def _is_due(self, step: int) -> bool:

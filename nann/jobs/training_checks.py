@@ -23,6 +23,8 @@ _MAX_PAIRS = 40_000_000
 _MAX_TARGETS = 2_000
 # Equal recall: the smallest.
 _WEIGHTS = (0.0, 1.0, 2.0, 3.0)
+# With fewer, which weights are best is chance.
+_FEWEST_TARGETS = 100
 # A first estimate wants some steps after those that trace and warm up.
 _SKIPPED_STEPS, _FIRST_SECONDS = 3, 5.0
 
@@ -107,12 +109,23 @@ class Validation:
   def of(
     cls, scorer: Scorer, data: dataset.PreparedData, folder: pathlib.Path
   ) -> Self | None:
-    """Reads the validation users of a data set; None where it has none."""
+    """Reads the validation users of a data set.
+
+    Returns:
+      None where it has none, or has so many items that scoring all of them for
+      enough users would take longer than the training.
+    """
+    most = min(_MAX_TARGETS, _MAX_PAIRS // data.catalogue.num_items + 1)
+    if most < _FEWEST_TARGETS:
+      console.warn(
+        f"no validation: of {data.catalogue.num_items:,} items all would be"
+        f" scored for {most:,} targets only, too few to compare weights by"
+      )
+      return None
     try:
       held_out = data.held_out("validate", _TARGETS_PER_USER)
     except FileNotFoundError:
       return None
-    most = min(_MAX_TARGETS, _MAX_PAIRS // data.catalogue.num_items + 1)
     table = data.catalogue.category_table()
     if not len(held_out):
       return None

@@ -1,4 +1,6 @@
 import pathlib
+import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,34 @@ from nann.data_provider import dataset
 from nann.jobs import training_checks
 from nann.model.scorer import ScorerSpec, create
 from nann.retrieval import metrics
+
+
+def data_of(num_items: int) -> Any:
+  """Returns what stands for a data set: items, and 500 validation targets."""
+  nothing = np.zeros((500, 5), np.int64)
+  held_out = dataset.HeldOut(
+    nothing, np.ones(500, np.int64), np.zeros(500, object)
+  )
+  return types.SimpleNamespace(
+    held_out=lambda split, targets: held_out,
+    catalogue=types.SimpleNamespace(
+      num_items=num_items,
+      category_table=lambda: np.zeros(num_items + 1, np.int32),
+    ),
+  )
+
+
+def test_too_many_items_are_not_validated_on_a_few_users(
+  capsys: pytest.CaptureFixture[str],
+) -> None:
+  scorer: Any = None
+  folder = pathlib.Path("unused")
+  of = training_checks.Validation.of
+  assert of(scorer, data_of(5_000), folder) is not None
+  assert of(scorer, data_of(1_000_000), folder) is None
+  assert "of 1,000,000 items all would be scored for 41" in (
+    capsys.readouterr().out
+  )
 
 
 @pytest.mark.parametrize(
