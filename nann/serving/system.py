@@ -8,7 +8,7 @@ import threading
 
 # Python's own is 5 ms: longer than most searches.
 _SWITCH_S = 0.0005
-_LOADER_NICE = 15
+_LOADER_NICE = 10
 
 
 def prepare_to_serve() -> None:
