@@ -125,6 +125,7 @@ class Server:
     except (OSError, RuntimeError, ValueError) as error:
       if self._front is not None:
         self._front.stop(0.0)
+        self._grpc.stop(None)
       self.versions.close()
       raise ValueError(
         f"cannot listen at {self._settings.host}: {error}"
@@ -155,6 +156,7 @@ class Server:
     address = f"{self._settings.host}:{self._settings.port}"
     if self._front is not None:
       self._grpc.add_insecure_port(self._front.python_address)
+      self._grpc.start()
       self.port = self._front.listen()
     elif self._credentials is None:
       self.port = self._grpc.add_insecure_port(address)
@@ -166,7 +168,8 @@ class Server:
       )
       self.rest_port = self._rest.port
       self._rest.start()
-    self._grpc.start()
+    if self._front is None:
+      self._grpc.start()
 
   def _grpc_server(self) -> grpc.Server:
     server = grpc.server(
