@@ -347,6 +347,15 @@ def test_calls_beyond_the_bound_are_refused_unread(
     wait_until(answers)
 
 
+def test_what_is_not_built_is_not_needed(
+  exported: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.setattr(front, "MODULE", "nann._nowhere")
+  with running_server(exported, front="auto") as running:
+    response = running.predict(history_item_ids=HISTORY)
+    assert values(response, "num_scored").tolist() == [300]
+
+
 def test_what_is_not_built_is_said(
   exported: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
