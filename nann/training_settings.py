@@ -88,6 +88,12 @@ class TrainSettings(Settings):
   adv_eps_relative: bool = setting(
     False, "Read --adv-eps in units of mean |e|, so that it does not weaken."
   )
+  adv_method: str = setting(
+    "fgsm",
+    "fgsm: the paper's; random_sign: as far at random; pgd: three smaller"
+    " steps; penalty: fgsm, the loss there instead of the divergence.",
+    choices=("fgsm", "random_sign", "pgd", "penalty"),
+  )
   adv_weight: float = setting(
     1.0, "Weight of the adversarial loss.", minimum=0.0
   )

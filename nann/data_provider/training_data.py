@@ -97,6 +97,7 @@ class SequenceTrainingData:
     begins = tf.constant(sequences.row_splits[:-1])
     window_ends = tf.constant(np.cumsum(counts))
     windows_of_user = tf.constant(counts)
+    length_of_user = tf.constant(lengths)
     total = int(counts.sum())
     batch_size = self._batch_size
 
@@ -110,9 +111,7 @@ class SequenceTrainingData:
       window = tf.cast(shuffled, tf.int64)  # [B]
       user = tf.searchsorted(window_ends, window, side="right")
       # Windows are counted from the end of a sequence backwards.
-      sequence_end = tf.gather(begins, user) + tf.gather(
-        tf.constant(lengths), user
-      )
+      sequence_end = tf.gather(begins, user) + tf.gather(length_of_user, user)
       target = sequence_end - (tf.gather(window_ends, user) - window)
       history, target_item_ids = windows.cut(
         item_ids, tf.gather(begins, user), target, self._max_length

@@ -85,7 +85,11 @@ class UnigramSampler:
     if not counts.any():
       raise ValueError("no item occurs in training; there is nothing to sample")
     weights = np.where(counts > 0, counts, 1.0) ** alpha * (counts > 0)
-    self._table = alias_table(weights)
+    table = alias_table(weights)
+    # Tensors made here are captured by the input's graph; made in `draw` they
+    # would be constants of it, and the graph is copied many times.
+    self._keep = tf.constant(table.keep)
+    self._alias = tf.constant(table.alias)
     self._num_negatives = num_negatives
     self._seed = seed
     with np.errstate(divide="ignore"):
@@ -118,10 +122,10 @@ class UnigramSampler:
       [tf.constant(self._seed, tf.int64), tf.cast(step, tf.int64)]
     )
     bucket = tf.random.stateless_uniform(
-      shape, seed, 0, len(self._table.keep), tf.int32
+      shape, seed, 0, self._keep.shape[0], tf.int32
     )
     # Another stream of the same step.
     coin = tf.random.stateless_uniform(shape, tf.bitwise.invert(seed))
-    own = coin < tf.gather(tf.constant(self._table.keep), bucket)
-    other = tf.gather(tf.constant(self._table.alias), bucket)
+    own = coin < tf.gather(self._keep, bucket)
+    other = tf.gather(self._alias, bucket)
     return tf.cast(tf.where(own, bucket, other), tf.int64) + 1

@@ -91,6 +91,19 @@ class Passes:
     self._add(rest[len(leaves) :])
     return logits, loss, self._embedding_gradients
 
+  def gradients_at(
+    self,
+    embeddings: list[tf.Tensor],
+    to_logits: Callable[[tf.Tensor], tf.Tensor],
+    to_loss: Callable[[tf.Tensor], tf.Tensor],
+  ) -> list[tf.Tensor]:
+    """Returns the loss's gradients at other embeddings, for nothing else."""
+    with tf.GradientTape() as tape:
+      tape.watch(embeddings)
+      loss = to_loss(to_logits(self._score(embeddings, Phase.PERTURBED)))
+    found: list[tf.Tensor] = tape.gradient(loss, embeddings)
+    return found
+
   def perturbed_pass(
     self,
     embeddings: list[tf.Tensor],
@@ -98,6 +111,14 @@ class Passes:
   ) -> tf.Tensor:
     """Scores pushed embeddings, which pass on no gradient themselves."""
     leaves = tf.nest.flatten(self._user_state)
+    # When the clean pass is done, so that its tensors are gone by then.
+    done = [
+      x for x in (*self._gradients, *self._state_gradients) if x is not None
+    ]
+    with tf.control_dependencies(
+      [x.values if isinstance(x, tf.IndexedSlices) else x for x in done]
+    ):
+      embeddings = [tf.identity(embedding) for embedding in embeddings]
     with tf.GradientTape() as tape:
       tape.watch(leaves)
       loss = to_loss(self._score(embeddings, Phase.PERTURBED))

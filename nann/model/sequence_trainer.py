@@ -83,6 +83,15 @@ class SequenceTrainer(Trainer):
     leaves = [places.vector, places.hidden]
     embeddings = [own_embedding, shared_embedding]
     weights = tf.reshape(counted, [-1])
+
+    def gradients_at(moved: list[tf.Tensor]) -> list[tf.Tensor]:
+      with tf.GradientTape() as tape:
+        tape.watch(moved)
+        rows = self._loss(logits_of(*moved), _flat(valid))
+        loss = tf.reduce_sum(rows * weights) / total
+      found: list[tf.Tensor] = tape.gradient(loss, moved)
+      return found
+
     with tf.GradientTape() as tape:
       tape.watch([*leaves, *embeddings])
       logits = logits_of(*embeddings)
@@ -95,15 +104,18 @@ class SequenceTrainer(Trainer):
     sums = gradients[4:]
     loss_adversarial = tf.constant(0.0)
     if settings.adv_eps > 0 and settings.adv_weight > 0:
-      pushed = [
-        adversarial.fast_gradient_sign(
-          e, gradient, settings.adv_eps, settings.adv_eps_relative
-        )
-        for e, gradient in zip(embeddings, on_embeddings, strict=True)
-      ]
+      pushed = adversarial.perturbed(
+        settings.adv_method,
+        embeddings,
+        on_embeddings,
+        gradients_at,
+        settings.adv_eps,
+        settings.adv_eps_relative,
+        noise.seed,
+      )
       with tf.GradientTape() as tape:
         tape.watch(leaves)
-        rows = losses.kl_divergence(logits, logits_of(*pushed))
+        rows = self._harm(logits, logits_of(*pushed), _flat(valid))
         loss_adversarial = (
           settings.adv_weight * tf.reduce_sum(rows * weights) / total
         )

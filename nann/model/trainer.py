@@ -30,6 +30,7 @@ class StepSettings:
     adv_eps: Size of the FGSM step; 0: no adversarial loss.
     adv_eps_relative: adv_eps is in units of mean |e|.
     adv_weight: Weight of the adversarial loss.
+    adv_method: One of `adversarial.METHODS`.
     learning_rate: Step size of AdamW.
     lr_schedule: "constant" or "linear".
     weight_decay: Share of a weight lost at each update.
@@ -57,6 +58,7 @@ class StepSettings:
   clip_norm: float = 0.0
   dropout: float = 0.0
   oov_dropout: float = 0.0
+  adv_method: str = "fgsm"
   user_power: float = 1.0
   shared_negatives: bool = False
   seed: int = 0
@@ -144,6 +146,15 @@ class Trainer:
       settings.lr_schedule, step, self.num_steps, settings.warmup_steps
     )
 
+  def _harm(
+    self, logits: tf.Tensor, logits_perturbed: tf.Tensor, valid: tf.Tensor
+  ) -> tf.Tensor:
+    """Returns [B]: what a perturbation did to the scores of each row."""
+    if self._settings.adv_method == "penalty":
+      before = tf.stop_gradient(self._loss(logits, valid))
+      return self._loss(logits_perturbed, valid) - before
+    return losses.kl_divergence(logits, logits_perturbed)
+
   def _items(self, item_ids: tf.Tensor) -> Items:
     category_ids = tf.gather(self._category_table, item_ids)
     return Items(item_ids, tf.cast(category_ids, tf.int64))
@@ -176,15 +187,18 @@ class Trainer:
     logits, loss_clean, pull = parts.clean_pass(corrected, clean)
     loss_adversarial = tf.constant(0.0)
     if settings.adv_eps > 0 and settings.adv_weight > 0:
-      perturbed = [
-        adversarial.fast_gradient_sign(
-          embedding, gradient, settings.adv_eps, settings.adv_eps_relative
-        )
-        for embedding, gradient in zip(parts.embeddings, pull, strict=True)
-      ]
+      perturbed = adversarial.perturbed(
+        settings.adv_method,
+        parts.embeddings,
+        pull,
+        lambda moved: parts.gradients_at(moved, corrected, clean),
+        settings.adv_eps,
+        settings.adv_eps_relative,
+        step + settings.seed,
+      )
 
       def divergence(logits_perturbed: tf.Tensor) -> tf.Tensor:
-        rows = losses.kl_divergence(logits, corrected(logits_perturbed))
+        rows = self._harm(logits, corrected(logits_perturbed), valid)
         return settings.adv_weight * tf.reduce_sum(rows) / num_rows
 
       loss_adversarial = parts.perturbed_pass(perturbed, divergence)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nann.model import layers, losses, optimizer, trainer
+from nann.model import adversarial, layers, losses, optimizer, trainer
 from nann.model import scorer as scorers
 from nann.model.layers import Phase
 from nann.model.scorer import Items, Scorer, ScorerSpec
@@ -163,6 +163,45 @@ def test_one_perturbation_of_a_shared_negative_meets_all_rows() -> None:
   weak = make("attention", shared_negatives=True).step(shared, step)
   strong = make("attention").step(own, step)
   assert 0 < float(weak["loss_adversarial"]) < float(strong["loss_adversarial"])
+
+
+@pytest.mark.parametrize("method", adversarial.METHODS)
+def test_every_method_moves_by_at_most_eps(method: str) -> None:
+  rng = np.random.default_rng(0)
+  e = [tf.constant(rng.normal(size=shape), tf.float32) for shape in ((5, 4), 9)]
+  wanted = [tf.zeros_like(x) for x in e]
+
+  def toward(at: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Gradient of half the squared distance from 0."""
+    return [x - y for x, y in zip(at, wanted, strict=True)]
+
+  for relative in (False, True):
+    moved = adversarial.perturbed(
+      method, e, toward(e), toward, 0.1, relative, tf.constant(3, tf.int64)
+    )
+    for before, after in zip(e, moved, strict=True):
+      size = 0.1 * (np.abs(before).mean() if relative else 1.0)
+      change = (after - before).numpy()
+      assert np.abs(change) == pytest.approx(
+        np.full(change.shape, size), abs=1e-5
+      )
+      grown = np.abs(after) > np.abs(before)
+      assert grown.all() == (method != "random_sign")
+
+
+def test_methods_differ_and_all_cost_something() -> None:
+  step = tf.constant(0, tf.int64)
+  found = {
+    method: float(
+      make("attention", adv_method=method, adv_eps=0.05).step(batch(), step)[
+        "loss_adversarial"
+      ]
+    )
+    for method in adversarial.METHODS
+  }
+  assert all(value > 0 for value in found.values())
+  assert found["random_sign"] < found["fgsm"] < found["pgd"] * 1.5
+  assert found["penalty"] != found["fgsm"]
 
 
 def test_adversarial_pass_leaves_the_moving_averages_alone() -> None:
