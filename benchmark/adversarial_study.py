@@ -1,0 +1,245 @@
+"""What the adversarial loss is worth: eps x scorer x data set, and its rivals.
+
+Each cell of the study trains one model for the same number of steps, builds its
+index and measures both on validation users, in a process of its own. A cell
+that is done is kept as a file of the output folder: the same command goes on
+where it stopped. eps is in units of mean |e|.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import harness
+import numpy as np
+
+from nann import config, console, files
+from nann.jobs import build_index, extract_feature, measuring
+from nann.jobs import train as train_job
+from nann.retrieval import evaluation
+from nann.retrieval import result as results
+
+_SCORERS = "two_tower,dnn,attention,nann_plus"
+_EPS = "0,0.01,0.03,0.1,0.3,1"
+_METHODS = "random_sign,pgd,penalty"
+_K, _WIDTH, _EFS = 200, 16, (200, 300, 450)
+_TARGETS_PER_USER, _MOST_TARGETS = 3, 2_000
+_MAX_PAIRS = 100_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One model of the study."""
+
+  data: str
+  scorer: str
+  method: str
+  eps: float
+  seed: int
+
+  def path(self, output: pathlib.Path) -> pathlib.Path:
+    name = f"{self.scorer}-{self.method}-{self.eps:g}-{self.seed}.json"
+    return output / "cells" / self.data / name
+
+
+def main() -> None:
+  """Runs what is left of the study, or one cell, and prints the table."""
+  arguments = _parser().parse_args()
+  output = pathlib.Path(arguments.output)
+  if arguments.cell:
+    cell = Cell(**json.loads(arguments.cell))
+    files.save_json(cell.path(output), _measure(cell, arguments))
+    return
+  cells = list(_cells(arguments))
+  end = time.monotonic() + 60 * arguments.minutes
+  for number, cell in enumerate(cells, start=1):
+    if cell.path(output).exists():
+      continue
+    if time.monotonic() > end:
+      console.warn("the time is over; the same command goes on from here")
+      break
+    console.say(f"{number} of {len(cells)}: {cell}")
+    cell.path(output).parent.mkdir(parents=True, exist_ok=True)
+    passed = json.dumps(dataclasses.asdict(cell))
+    command = [sys.executable, __file__, *sys.argv[1:], f"--cell={passed}"]
+    log = cell.path(output).with_suffix(".log")
+    with open(log, "w") as stream:
+      subprocess.run(
+        command, check=True, stdout=stream, stderr=subprocess.STDOUT
+      )
+  _report(cells, output, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = harness.parser(__doc__ or "")
+  parser.add_argument("--output", default="output/adversarial_study")
+  parser.add_argument(
+    "--data",
+    action="append",
+    metavar="NAME=DATASET_DIR",
+    required=True,
+    help="a prepared data set; may be given several times",
+  )
+  parser.add_argument("--scorers", default=_SCORERS)
+  parser.add_argument("--eps", default=_EPS)
+  parser.add_argument("--methods", default=_METHODS)
+  parser.add_argument("--method-eps", default="0.1")
+  parser.add_argument("--method-scorers", default="attention,nann_plus")
+  parser.add_argument("--seeds", default="0")
+  parser.add_argument("--steps", type=int, default=300)
+  parser.add_argument("--batch-size", type=int, default=400)
+  parser.add_argument("--num-neg", type=int, default=100)
+  parser.add_argument(
+    "--scored",
+    type=int,
+    default=1200,
+    help="items scored a query at which coverage is compared",
+  )
+  parser.add_argument(
+    "--minutes", type=float, default=1e6, help="begin no cell after so many"
+  )
+  parser.add_argument("--cell", help=argparse.SUPPRESS)
+  return parser
+
+
+def _cells(arguments: argparse.Namespace) -> Iterator[Cell]:
+  names = [pair.split("=", 1)[0] for pair in arguments.data]
+  seeds = [int(x) for x in arguments.seeds.split(",")]
+  eps = [float(x) for x in arguments.eps.split(",")]
+  for seed, value, name, scorer in itertools.product(
+    seeds, eps, names, arguments.scorers.split(",")
+  ):
+    yield Cell(name, scorer, "fgsm", value, seed)
+  methods = [x for x in arguments.methods.split(",") if x]
+  for seed, value, name, scorer, method in itertools.product(
+    seeds,
+    [float(x) for x in arguments.method_eps.split(",")],
+    names,
+    arguments.method_scorers.split(","),
+    methods,
+  ):
+    yield Cell(name, scorer, method, value, seed)
+
+
+def _measure(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
+  """Trains a model and measures it on validation users."""
+  folders = dict(pair.split("=", 1) for pair in arguments.data)
+  folder = pathlib.Path(arguments.output) / "run"
+  _remove(folder)
+  settings = config.config_from_values(
+    {
+      "dataset_dir": folders[cell.data],
+      "output_root": str(folder),
+      "scorer": cell.scorer,
+      "adv_method": cell.method,
+      "adv_eps": cell.eps,
+      "adv_eps_relative": True,
+      "max_train_steps": arguments.steps,
+      "train_epochs": 100,
+      "batch_size": arguments.batch_size,
+      "num_neg": arguments.num_neg,
+      "num_validations": 1,
+      "seed": cell.seed,
+      "num_test_batch": _MOST_TARGETS,
+    }
+  )
+  begin = time.monotonic()
+  train_job.run(settings)
+  seconds = time.monotonic() - begin
+  extract_feature.run(settings)
+  build_index.run(settings)
+  bench = measuring.set_up(settings, with_index=True, split="validate")
+  most = min(_MOST_TARGETS, _MAX_PAIRS // bench.num_items)
+  held_out = bench.data.held_out("validate", _TARGETS_PER_USER)
+  held_out = held_out.sample(most, seed=0)
+  exact = bench.to_item_ids(
+    measuring.exact_rows(bench.retriever, held_out.histories, _K)
+  )
+  recall = evaluation.recall(
+    "exact", exact, held_out.targets, held_out.novel(), _K
+  )
+  found: dict[str, Any] = {
+    **dataclasses.asdict(cell),
+    "train_s": seconds,
+    "recall_all": recall.to_json(),
+    "searches": [],
+  }
+  for ef in _EFS:
+    policy = results.BestFirstPolicy(ef, _WIDTH, 64, 100_000)
+    answers = results.concatenate(
+      list(bench.retriever.search(held_out.histories, policy, _K))
+    )
+    agreement = evaluation.agreement(
+      bench.to_item_ids(answers.rows), exact, held_out.targets, _K
+    )
+    found["searches"].append(
+      {
+        "ef": ef,
+        "scored": float(answers.total_scored.mean()),
+        **agreement.to_json(),
+      }
+    )
+  return found
+
+
+def _remove(folder: pathlib.Path) -> None:
+  """Removes the run of the cell before."""
+  for path in sorted(folder.rglob("*"), reverse=True):
+    path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _report(
+  cells: list[Cell], output: pathlib.Path, arguments: argparse.Namespace
+) -> None:
+  done = [
+    json.loads(cell.path(output).read_text())
+    for cell in cells
+    if cell.path(output).exists()
+  ]
+  rows = [_row(found, arguments.scored) for found in done]
+  console.table(
+    f"{len(done)} of {len(cells)} cells, {arguments.steps} steps each",
+    list(rows[0]) if rows else [],
+    [tuple(row.values()) for row in rows],
+  )
+  if arguments.json:
+    figures = {"cells_done": len(done), "cells": len(cells), "results": done}
+    harness.report("adversarial study", figures, arguments.json)
+
+
+def _row(found: dict[str, Any], scored: int) -> dict[str, str]:
+  first = found["searches"][0]
+  coverage = np.interp(
+    scored,
+    [search["scored"] for search in found["searches"]],
+    [search["coverage"]["mean"] for search in found["searches"]],
+  )
+  recall = found["recall_all"]
+
+  def shown(share: dict[str, float]) -> str:
+    return f"{share['mean']:.3f} ± {share['standard_error']:.3f}"
+
+  return {
+    "data": found["data"],
+    "scorer": found["scorer"],
+    "method": found["method"],
+    "eps": f"{found['eps']:g}",
+    "recall-all": shown(recall["all_targets"]),
+    "novel": shown(recall["novel_targets"]),
+    "recall-retrieval": shown(first["recall_retrieval"]),
+    "delta": f"{first['delta']:.2%}",
+    f"coverage at {scored}": f"{coverage:.4f}",
+    "scored": f"{first['scored']:,.0f}",
+    "train s": f"{found['train_s']:.0f}",
+  }
+
+
+if __name__ == "__main__":
+  main()
