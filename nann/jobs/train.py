@@ -27,6 +27,9 @@ from nann.model.nann_plus import NannPlusScorer
 
 def run(settings: config.Config) -> None:
   """Runs the job."""
+  if workers.is_server():
+    workers.serve()
+    return
   if workers.are_several():
     strategy = workers.make_strategy()
   else:
@@ -110,6 +113,7 @@ class _Run:
       data.catalogue.category_table(),
       self._sampler.log_expected_count(),
     )
+    self._steps = workers.Steps(strategy, self._trainer)
     self._budget = training_checks.TimeBudget(
       60.0 * train.time_budget, self._trainer.num_steps
     )
@@ -261,7 +265,7 @@ class _Run:
     budget = self._budget
     budget.begin()
     for batch in self._batches_from(start):
-      results = self._trainer.step(batch, self._step.value())
+      results = self._steps.take(batch, self._steps_done())
       self._step.assign_add(1)
       step = self._steps_done()
       monitor.add(step, results)
@@ -272,6 +276,7 @@ class _Run:
       if last or step % settings.print_freq == 0:
         monitor.report(step, self.num_steps)
       if validation is not None and self._is_due(step):
+        self._steps.wait()
         monitor.check(step)
         monitor.write(step, {"validation_recall": validation.measure(step)})
         budget.after_validation()
@@ -295,6 +300,7 @@ class _Run:
     console.say(f"model in {self._output.model}")
 
   def _save(self, step: int) -> None:
+    self._steps.wait()
     if self._written is self._output:
       self._manager.save(checkpoint_number=step)
     else:

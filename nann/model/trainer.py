@@ -64,6 +64,17 @@ class StepSettings:
   seed: int = 0
 
 
+# What a step tells.
+RESULTS = (
+  "loss",
+  "loss_clean",
+  "loss_adversarial",
+  "accuracy",
+  "mean_abs_embedding",
+  "gradient_norm",
+)
+
+
 class Trainer:
   """Holds a scorer, its optimizer and the step function."""
 
@@ -112,8 +123,7 @@ class Trainer:
       step: Scalar int64, number of the step from 0.
 
     Returns:
-      Scalars: loss, loss_clean, loss_adversarial, accuracy, mean_abs_embedding,
-      gradient_norm.
+      Scalars: RESULTS.
     """
     number = self._strategy.num_replicas_in_sync
     if number > 1:
@@ -128,12 +138,13 @@ class Trainer:
           for name, values in shares.items()
         }
       )
-    return dict(self._distributed_step(batch, step))
+    return dict(self.distributed_step(batch, step))
 
   @tf.function
-  def _distributed_step(
+  def distributed_step(
     self, batch: Batch, step: tf.Tensor
   ) -> dict[str, tf.Tensor]:
+    """Runs the same where it is called from, on shares or on a whole batch."""
     results = self._strategy.run(self._replica_step, args=(batch, step))
     return {
       name: self._strategy.reduce("SUM", value, axis=None)
