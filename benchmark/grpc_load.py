@@ -3,8 +3,8 @@
 It sends the requests that nann_benchmark takes, in the same two ways: in a
 closed loop of some clients, or (--qps above 0) in an open loop, where a latency
 counts from the moment at which the request was meant to go. In Python: Debian's
-C++ gRPC brings another protobuf than TensorFlow's libraries, and the two do not
-live in one program.
+C++ gRPC brings another protobuf than TensorFlow's libraries, which read the
+recorded file, and the two do not live in one program.
 """
 
 import os

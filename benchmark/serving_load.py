@@ -27,6 +27,7 @@ from serving_processes import (
   Workload,
   finished,
   generate,
+  generator_command,
   server_of,
   start,
 )
@@ -70,7 +71,9 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     _publish(found / str(newest), base_path, 1)
     model = Model(base_path / "1", 1)
     known = workloads(model, base_path / "1", arguments.widths, folder)
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = {
+      "generator": pathlib.Path(generator_command()[-1]).name
+    }
     with server_of(base_path) as server:
       for policy, workload in known.items():
         figures |= _throughput(policy, workload, model, server, arguments)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 
 _FOLDER = pathlib.Path(__file__).parent
+# By `make benchmark`, where gRPC's C++ library is installed.
+_COMPILED_GENERATOR = _FOLDER / "build" / "grpc_generator"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +121,13 @@ class Load:
     return float(np.percentile(self.latencies_ms[self.is_ok], percent))
 
 
+def generator_command() -> list[str]:
+  """Returns what starts the generator: the compiled one where it is built."""
+  if _COMPILED_GENERATOR.exists():
+    return [str(_COMPILED_GENERATOR)]
+  return [sys.executable, str(_FOLDER / "serving_generator.py")]
+
+
 def generate(
   server: Server, workload: Workload, rate: float, seconds: float, seed: int = 0
 ) -> Load:
@@ -130,8 +139,8 @@ def start(
 ) -> subprocess.Popen:
   return subprocess.Popen(
     [
-      *(sys.executable, str(_FOLDER / "serving_generator.py"), server.target),
-      *(str(workload.file), str(rate), str(seconds), str(seed)),
+      *generator_command(),
+      *(server.target, str(workload.file), str(rate), str(seconds), str(seed)),
     ],
     stdout=subprocess.PIPE,
     text=True,

@@ -2,10 +2,15 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
+from tests import native_programs
 from tests.benchmark.answer_requests_test import record
 from tests.conftest import ROOT, run_python
 from tests.nann.delivery import models
@@ -75,3 +80,36 @@ def test_wrong_flags_are_named(
   status, _, text = load(running, requests, argument)
   assert status == 2
   assert message in text
+
+
+def test_both_generators_send_and_tell(
+  running: Running, requests: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  record = next(iter(tf.data.TFRecordDataset(str(requests)))).numpy()
+  log = prediction_log_pb2.PredictionLog.FromString(record)
+  request = log.predict_log.request
+  request.model_spec.name = "nann"
+  request.model_spec.ClearField("version_choice")
+  file = tmp_path / "request"
+  file.write_bytes(request.SerializeToString())
+  target = f"127.0.0.1:{running.server.port}"
+  compiled = native_programs.cmake_target("grpc_generator")
+  for command in (
+    [str(compiled)],
+    [sys.executable, "benchmark/serving_generator.py"],
+  ):
+    for rate, at_least, at_most in (("50", 100, 100), ("-2", 20, 10**6)):
+      done = subprocess.run(
+        [*command, target, str(file), rate, "2", "1"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+      )
+      load = json.loads(done.stdout)
+      number = len(load["codes"])
+      assert at_least <= number <= at_most
+      assert set(load["codes"]) == {"OK"}
+      assert len(load["moments_s"]) == len(load["latencies_ms"]) == number
+      assert min(load["latencies_ms"]) > 0
+      assert 1.0 < max(load["moments_s"]) < 5.0
+      assert 0 < load["processor_s"] < load["seconds"] * 2
