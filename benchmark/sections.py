@@ -35,7 +35,12 @@ SECTIONS = (
     ("--repeats=3",),
     ("--rows=300000", "--repeats=1"),
   ),
-  Section("training", "train_step.py", (), ("--steps=2",)),
+  Section(
+    "training",
+    "train_throughput.py",
+    (),
+    ("--items=5000", "--batch-size=32", "--num-neg=10", "--steps=2"),
+  ),
   Section(
     "neural",
     "search_neural.py",

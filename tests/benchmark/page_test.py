@@ -179,4 +179,4 @@ def test_failed_section_is_on_the_page_and_in_the_status(
   )
   assert done.returncode == 1
   page = (tmp_path / "bench" / "bench.html").read_text()
-  assert "failed: train_step.py: error: unrecognized arguments" in page
+  assert "failed: train_throughput.py: error: unrecognized arguments" in page
