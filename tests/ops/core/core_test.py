@@ -4,42 +4,24 @@ Scores are whole numbers (or infinite), so that rows, scores and the number of
 evaluations of every step are equal, not nearly so.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 
 from nann import _core
-from tests import filters, oracle, worlds
+from tests import oracle, search_cases, worlds
 from tests.ops.core import batches
+from tests.search_cases import Case
 
 NUM_CHUNKS = 10
 WORLDS_IN_CHUNK = 300
 NUM_USERS = 4
 
 
-class Case(NamedTuple):
-  """A world, with what to ask of it."""
-
-  world: worlds.World
-  scores: np.ndarray  # [B, I] float32
-  filter: filters.Filter
-  k: int
-  rng: np.random.Generator
-
-
 def cases(chunk: int, is_filtered: bool) -> list[Case]:
   made = []
   for number in range(WORLDS_IN_CHUNK):
     seed = 2 * (chunk * WORLDS_IN_CHUNK + number) + is_filtered
-    world = worlds.random_world(seed, NUM_USERS)
-    rng = np.random.default_rng(seed + 30_000)
-    num_rows = world.graph.num_rows
-    allowed = filters.Filter()
-    if is_filtered:
-      allowed = filters.random_filter(rng, NUM_USERS, num_rows)
-    scores = worlds.awkward_scores(rng, (NUM_USERS, num_rows))
-    made.append(Case(world, scores, allowed, int(rng.integers(1, 15)), rng))
+    made.append(search_cases.draw(seed, seed + 30_000, is_filtered, NUM_USERS))
   return made
 
 

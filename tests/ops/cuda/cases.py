@@ -5,13 +5,13 @@ pytest, and on a machine that has a GPU and little else.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from benchmark import cuda_library as cuda
 from benchmark import cuda_scorers as scorers
-from tests import filters, oracle, worlds
+from tests import oracle, search_cases
+from tests.search_cases import Case
 
 NUM_USERS = 4
 # Few threads: most lists take several rounds. More than 64: several warps.
@@ -24,26 +24,9 @@ OPTIONS = {
 }
 
 
-class Case(NamedTuple):
-  """A world, with what to ask of it."""
-
-  world: worlds.World
-  scores: np.ndarray  # [B, I] float32
-  filter: filters.Filter
-  k: int
-  rng: np.random.Generator
-
-
 def make_case(seed: int, is_filtered: bool, num_users: int = NUM_USERS) -> Case:
   """Draws a world with a filter or without."""
-  world = worlds.random_world(seed, num_users)
-  rng = np.random.default_rng(seed + 40_000)
-  num_rows = world.graph.num_rows
-  allowed = filters.Filter()
-  if is_filtered:
-    allowed = filters.random_filter(rng, num_users, num_rows)
-  scores = worlds.awkward_scores(rng, (num_users, num_rows))
-  return Case(world, scores, allowed, int(rng.integers(1, 15)), rng)
+  return search_cases.draw(seed, seed + 40_000, is_filtered, num_users)
 
 
 def random_paper(case: Case) -> cuda.Paper:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark import cuda_library as cuda
-from tests import filters, worlds
+from tests import filters, search_cases, worlds
 from tests.ops.cuda import cases
 
 CHUNK = 40
@@ -54,19 +54,19 @@ def test_every_user_of_a_batch_is_answered(
     cases.check(found, cases.expected(case, policy), f"{num_users} users")
 
 
-def complete_case(num_rows: int, scores: np.ndarray) -> cases.Case:
+def complete_case(num_rows: int, scores: np.ndarray) -> search_cases.Case:
   """A graph in which all rows know each other, entered at row 0."""
   graph = worlds.complete_graph(num_rows)
   entry = np.zeros((1, 1), np.int32)
   none = np.zeros((1, 0), np.int32)
   world = worlds.World(graph, scores[None], entry, none)
   rng = np.random.default_rng(0)
-  return cases.Case(world, scores[None], filters.Filter(), 3, rng)
+  return search_cases.Case(world, scores[None], filters.Filter(), 3, rng)
 
 
 def search(
   library: cuda.Library,
-  case: cases.Case,
+  case: search_cases.Case,
   policy: cuda.Paper | cuda.BestFirst,
   options: cuda.Options | None = None,
 ) -> cuda.Found:
