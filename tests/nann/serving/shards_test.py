@@ -135,7 +135,9 @@ def test_merged_answers_are_those_of_all_items_together(
       assert not np.isin(without.item_ids[user], excluded[user]).any()
 
     # A shard that is late: the others' answers, and that they are not all.
+    # All its threads stand still only when the system says so.
     shards[1].send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, shards[1].pid, os.WSTOPPED)
     inputs = {"history_item_ids": histories}
     outputs = partial.predict("retrieve", inputs).outputs
     assert (outputs[merging.NUM_SHARDS] == 1).all()
