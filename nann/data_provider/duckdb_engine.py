@@ -3,6 +3,7 @@
 See `engines` for what an engine does.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -27,8 +28,11 @@ class DuckDbEngine:
   # The reader gives no text for a blank line; one it cannot decode it rejects.
   missing_text = BLANK
 
-  def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+  def __init__(
+    self, connection: duckdb.DuckDBPyConnection, memory_limit: str
+  ) -> None:
     self._connection = connection
+    self._memory_limit = memory_limit
 
   def read_lines(self, inputs: Sequence[pathlib.Path]) -> None:
     self.define(
@@ -39,7 +43,8 @@ class DuckDbEngine:
     )
 
   def keep(self, name: str, sql: str) -> None:
-    self._connection.execute(f"CREATE TABLE {name}_rows AS {sql}")
+    with self._within_memory():
+      self._connection.execute(f"CREATE TABLE {name}_rows AS {sql}")
     # The engine keeps the order of insertion; its row id is the line's place.
     self.define(name, f"SELECT *, rowid AS line FROM {name}_rows")
 
@@ -54,16 +59,30 @@ class DuckDbEngine:
     self._connection.execute(f"CREATE VIEW {name} AS {sql}")
 
   def query(self, sql: str) -> pa.Table:
-    return self._connection.sql(sql).to_arrow_table()
+    with self._within_memory():
+      return self._connection.sql(sql).to_arrow_table()
 
   def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-    yield from self._connection.sql(sql).to_arrow_reader(_STREAM_ROWS)
+    with self._within_memory():
+      yield from self._connection.sql(sql).to_arrow_reader(_STREAM_ROWS)
 
   def register(self, name: str, table: pa.Table) -> None:
     self._connection.register(name, table)
 
   def close(self) -> None:
     self._connection.close()
+
+  @contextlib.contextmanager
+  def _within_memory(self) -> Iterator[None]:
+    """Says what to do where even spilling does not help."""
+    try:
+      yield
+    except duckdb.OutOfMemoryException as error:
+      reason = str(error).splitlines()[0]
+      raise ValueError(
+        f"--memory-limit {self._memory_limit} is too little for this log"
+        f" ({reason}); give more: a billion rows want some GB"
+      ) from error
 
 
 def open_engine(
@@ -81,7 +100,7 @@ def open_engine(
   connection.execute(f"SET temp_directory = {literal(folder / 'spill')}")
   for macro in _MACROS:
     connection.execute(f"CREATE MACRO {macro}")
-  return DuckDbEngine(connection)
+  return DuckDbEngine(connection, memory_limit)
 
 
 def _lines_sql(number: int, path: pathlib.Path) -> str:
