@@ -35,8 +35,9 @@ def of_size(
     seed: Which items.
   """
   items = _items(run.retriever, num_items, np.random.default_rng(seed))
-  table = run.retriever.category_table
-  without_graph = Retriever(run.retriever.scorer, items, None, table)
+  scorer, table = run.retriever.scorer, run.retriever.category_table
+  state_dtype = run.retriever.state_dtype
+  without_graph = Retriever(scorer, items, None, table, state_dtype)
   data, settings = run.data, config.IndexSettings()
   histories = data.train_histories(
     settings.profile_users, data.max_length, seed
@@ -62,7 +63,7 @@ def of_size(
     profiles=profiles,
   )
   retriever = Retriever(
-    run.retriever.scorer, items, Index(hnsw, flat.graph), table
+    scorer, items, Index(hnsw, flat.graph), table, state_dtype
   )
   answers = measuring.exact_rows(retriever, histories[:100], k)
   return retriever.with_entries(

@@ -6,6 +6,7 @@ entries of best_first come from answers to training users.
 """
 
 import argparse
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import corpora
 import harness
 import numpy as np
 import trained_run
@@ -33,9 +35,18 @@ def main() -> None:
   trained_run.add_arguments(parser)
   parser.add_argument("--k", type=int, default=200)
   parser.add_argument("--num-users", type=int, default=300)
+  parser.add_argument(
+    "--corpus",
+    type=int,
+    metavar="I",
+    help="a random part of the items, or more than there are (corpora.py)",
+  )
   parser.add_argument("--png", metavar="FILE", help="also draw the curves")
   arguments = parser.parse_args()
   run = trained_run.load(arguments)
+  if arguments.corpus:
+    retriever = corpora.of_size(run, arguments.corpus, arguments.k, seed=0)
+    run = dataclasses.replace(run, retriever=retriever)
   figures, points = _measure(run, arguments)
   harness.report(
     f"items scored for a coverage@{arguments.k}: {run.name},"

@@ -78,6 +78,7 @@ class Retriever:
     if state_dtype == "float16":
       ops.expect_float16()
     self.parts = make_parts(scorer, tf.as_dtype(state_dtype))
+    self.state_dtype = state_dtype
     self.category_table = np.asarray(category_table, np.int64)
     self._lookup = Lookup(scorer, items, index, self.category_table)
     self._given_entries = entries
