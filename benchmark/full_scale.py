@@ -98,7 +98,7 @@ def _run(
     finished = job_process.run(step.command)
   except ValueError as error:
     sys.exit(str(error))
-  number = step.number()
+  number = step.number(finished)
   figures = {
     "number": number,
     "seconds": finished.seconds,

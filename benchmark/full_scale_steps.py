@@ -79,7 +79,8 @@ class Step:
     name: Of the line.
     command: What is run.
     made: A file that is there when the step is done.
-    number: How many rows, items or users it went through.
+    number: How many rows, items or users it went through, from what was
+      printed.
     goal: What we aim at at full size.
     extras: Further figures, from what was printed.
     clears: A folder that is removed before: the job would go on from it.
@@ -88,7 +89,7 @@ class Step:
   name: str
   command: list[str]
   made: pathlib.Path
-  number: Callable[[], int]
+  number: Callable[[job_process.Finished], int]
   goal: str
   extras: Callable[[job_process.Finished], dict[str, float]] = lambda run: {}
   clears: pathlib.Path | None = None
@@ -108,7 +109,7 @@ def steps(scale: Scale) -> Iterator[Step]:
       f"--synthetic-categories={max(20, round(scale.share * CATEGORIES))}",
     ),
     scale.csv,
-    lambda: scale.rows,
+    lambda run: round(_number(run, r"([\d,]+) rows, ")),
     "10 min, memory flat",
     lambda run: {"csv_gb": scale.csv.stat().st_size / 1e9},
   )
@@ -121,7 +122,7 @@ def steps(scale: Scale) -> Iterator[Step]:
       f"--time-window={_TIME_WINDOW}",
     ),
     scale.data / "ub_meta.json",
-    lambda: int(scale.meta()["num_rows"]),
+    lambda run: int(scale.meta()["num_rows"]),
     "8 min, 200 K rows/s, 6 GB, 1.5 GB of records",
     lambda run: {
       "records_gb": _size(scale.data, "*.tfrecords") / 1e9,
@@ -141,7 +142,7 @@ def steps(scale: Scale) -> Iterator[Step]:
       "--print-freq=1",
     ),
     scale.first_step / "model" / "checkpoint",
-    lambda: 1,
+    lambda run: 1,
     "first step done after 15 s",
     lambda run: {"first_step_s": _time_of(run, r"step 1/")},
     scale.first_step,
@@ -156,7 +157,7 @@ def steps(scale: Scale) -> Iterator[Step]:
       f"--print-freq={max(1, min(50, scale.train_steps // 4))}",
     ),
     output / "model" / "checkpoint",
-    lambda: 800 * scale.train_steps,
+    lambda run: 800 * scale.train_steps,
     "520 samples/s, 5 GB",
     lambda run: {"samples_per_s": _last_rate(output)},
     output / "model",
@@ -175,7 +176,7 @@ def _input_step(scale: Scale) -> Step:
       f"--json={scale.folder / 'input.json'}",
     ],
     scale.folder / "input.json",
-    lambda: int(_figure(scale.folder / "input.json", "samples")),
+    lambda run: int(_figure(scale.folder / "input.json", "samples")),
     "does not starve the step",
     lambda run: {
       name: _figure(scale.folder / "input.json", name)
@@ -185,7 +186,7 @@ def _input_step(scale: Scale) -> Step:
 
 
 def _index_steps(scale: Scale, both: tuple[str, ...]) -> Iterator[Step]:
-  output, items = scale.output, scale.num_items
+  output = scale.output
   for name, users, goal in (
     ("extract_feature", 0, "60 s"),
     ("with score profiles", 256, ""),
@@ -194,14 +195,14 @@ def _index_steps(scale: Scale, both: tuple[str, ...]) -> Iterator[Step]:
       name,
       job_process.job("extract_feature", *both, f"--profile-users={users}"),
       output / "embeddings" / "manifest.json",
-      items,
+      lambda run: scale.num_items(),
       goal,
     )
   yield Step(
     "build_index",
     job_process.job("build_index", *both),
     output / "index" / "manifest.json",
-    items,
+    lambda run: scale.num_items(),
     "the libraries' own time + 5 %",
     lambda run: {
       "paper_s": _number(run, r"paper: .* built in ([\d.]+) s"),
@@ -213,7 +214,7 @@ def _index_steps(scale: Scale, both: tuple[str, ...]) -> Iterator[Step]:
     "tune",
     job_process.job("tune", *both, "--item-state-dtype=float16"),
     output / "search" / "settings.json",
-    items,
+    lambda run: scale.num_items(),
     "",
     lambda run: {
       name: float(_json(output / "search" / "settings.json")[name])
@@ -223,12 +224,12 @@ def _index_steps(scale: Scale, both: tuple[str, ...]) -> Iterator[Step]:
 
 
 def _measuring_steps(scale: Scale, both: tuple[str, ...]) -> Iterator[Step]:
-  output, items = scale.output, scale.num_items
+  output = scale.output
   yield Step(
     "export",
     job_process.job("export", *both, "--item-state-dtype=float16"),
     output / "export" / "exec.pb",
-    items,
+    lambda run: scale.num_items(),
     "3 min, 1.5 times the arrays",
     lambda run: {
       "arrays_gb": _size(output / "export" / "assets", "*.npy") / 1e9,
@@ -246,7 +247,7 @@ def _measuring_steps(scale: Scale, both: tuple[str, ...]) -> Iterator[Step]:
       f"--num-test-batch={scale.exact_users}",
     ),
     output / "metrics" / "test_all.json",
-    lambda: int(_json(output / "metrics" / "test_all.json")["num_users"]),
+    lambda run: int(_json(output / "metrics" / "test_all.json")["num_users"]),
     "0.7 s a user",
     lambda run: {
       "exact_s_per_user": _number(run, r"exact scoring: .* ([\d.,]+) ms") / 1e3
@@ -278,7 +279,7 @@ def _measuring_steps(scale: Scale, both: tuple[str, ...]) -> Iterator[Step]:
       name,
       job_process.job("test", *common, *flags),
       output / "metrics" / "test.json",
-      lambda: int(_json(output / "metrics" / "test.json")["num_users"]),
+      lambda run: int(_json(output / "metrics" / "test.json")["num_users"]),
       goal,
       lambda run: _search_figures(output / "metrics" / "test.json"),
     )

@@ -31,7 +31,9 @@ def main() -> None:
     folder = pathlib.Path(name)
     csv = folder / "log.csv"
     num_users = max(30, arguments.rows // 103)
-    log = synthetic.SyntheticLog(num_users, arguments.rows // 24, 9439, 0)
+    num_items = max(100, arguments.rows // 24)
+    num_categories = min(9439, num_items // 5)
+    log = synthetic.SyntheticLog(num_users, num_items, num_categories, 0)
     begin = time.perf_counter()
     num_rows = synthetic.write_log(log, csv)
     generate_s = time.perf_counter() - begin
