@@ -19,7 +19,7 @@ Progress = Callable[[int], None]
 
 _ADD_ROWS = 20_000
 _EXTRACT_ROWS = 200_000
-_SLIM_EF_CONSTRUCTION = 40
+SLIM_EF_CONSTRUCTION = 40
 # One neighbor in so many is near in embedding alone; and how much a difference
 # in embedding weighs beside one in profile. Chosen on validation users of four
 # data sets.
@@ -130,6 +130,35 @@ def _faiss_index(
   return index
 
 
+def slim_index(
+  vectors: np.ndarray,
+  num_links: int,
+  num_threads: int,
+  seed: int,
+  progress: Progress = lambda rows: None,
+  clock: nearest.Clock | None = None,
+) -> faiss.IndexHNSWFlat:
+  """Returns an HNSW index that is quick to build, to look neighbors up in.
+
+  Args:
+    vectors: [I, D] float32.
+    num_links: M.
+    num_threads: Threads; 0: all cores.
+    seed: Seed of the levels.
+    progress: Called with the number of rows after each part.
+    clock: Counts what faiss takes.
+  """
+  return _faiss_index(
+    vectors,
+    num_links,
+    SLIM_EF_CONSTRUCTION,
+    num_threads,
+    seed,
+    progress,
+    clock,
+  )
+
+
 def build_flat(
   embeddings: np.ndarray,
   num_nearest: int,
@@ -163,14 +192,8 @@ def build_flat(
   embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
 
   def slim(vectors: np.ndarray) -> faiss.IndexHNSWFlat:
-    return _faiss_index(
-      vectors,
-      num_links,
-      _SLIM_EF_CONSTRUCTION,
-      num_threads,
-      seed,
-      progress,
-      stopwatch,
+    return slim_index(
+      vectors, num_links, num_threads, seed, progress, stopwatch
     )
 
   def table(
