@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import full_scale_steps
+import full_scale_table
 import harness
 import job_process
 
@@ -43,16 +44,14 @@ def main() -> None:
       kept = _run(scale, step)
     rows.append((step, kept))
     console.say(f"{step.name}: {_sentence(kept)}")
-  _print(rows)
-  harness.report(
-    f"full scale, {scale.rows:,} rows",
-    {
-      f"{step.name}: {name}": value
-      for step, figures in rows
-      for name, value in figures.items()
-    },
-    arguments.json,
-  )
+  figures = {
+    f"{step.name}: {name}": value
+    for step, of_step in rows
+    for name, value in of_step.items()
+  }
+  table = full_scale_table.of_figures(figures)
+  console.table("every step in a process of its own", table.head, table.rows)
+  harness.report(f"full scale, {scale.rows:,} rows", figures, arguments.json)
 
 
 def _parse() -> argparse.Namespace:
@@ -117,32 +116,6 @@ def _sentence(figures: dict[str, Any]) -> str:
   return (
     f"{figures['seconds']:,.1f} s, {figures['number_per_s']:,.0f} a second,"
     f" {figures['peak_rss_gb']:.2f} GB"
-  )
-
-
-def _print(
-  rows: list[tuple[full_scale_steps.Step, dict[str, Any]]],
-) -> None:
-  shared = ("number", "seconds", "number_per_s", "peak_rss_gb", "processor_s")
-  console.table(
-    "every step in a process of its own",
-    ["step", "number", "s", "a second", "peak GB", "more", "we aim at"],
-    [
-      (
-        step.name,
-        f"{figures['number']:,}",
-        f"{figures['seconds']:,.1f}",
-        f"{figures['number_per_s']:,.0f}",
-        f"{figures['peak_rss_gb']:.2f}",
-        ", ".join(
-          f"{name} {value:,.4g}"
-          for name, value in figures.items()
-          if name not in shared
-        ),
-        step.goal,
-      )
-      for step, figures in rows
-    ],
   )
 
 

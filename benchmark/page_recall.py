@@ -10,10 +10,8 @@ OURS, RERANKED = "NANN", "two-tower, re-ranked by the network"
 
 def block(name: str, title: str, figures: Figures) -> Block:
   points, k = figures["points"], figures["k"]
-  keys = list(
-    dict.fromkeys((f"recall_{k}_all", f"recall_{k}_novel", "recall_20_all"))
-  )
-  keys = [key for key in keys if key in points[0]]
+  wanted = (f"recall_{at}_{of}" for at in (k, 20) for of in ("all", "novel"))
+  keys = [key for key in dict.fromkeys(wanted) if key in points[0]]
   methods = list(dict.fromkeys(p["method"] for p in points))
   fastest = min(p["ms"] for p in points if p["method"] == OURS)
   budgets = [fastest * times for times in (1.0, 2.0, 4.0, 16.0)]

@@ -6,6 +6,7 @@ Between two comments stands what a block of the benchmark page says of a run:
   (tables of block `scaling` of benchmark/results/two_cores.json)
   <!-- end of results -->
 
+Block `steps` is the table of a run of full_scale.py that was kept there.
 --write puts the tables there; --check says whether they are there.
 """
 
@@ -16,11 +17,13 @@ import re
 import sys
 from collections.abc import Sequence
 
+import full_scale_table
 import page_blocks
 import page_parts
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _RESULTS = _ROOT / "benchmark" / "results"
+_STEPS = "steps"
 _FILES = ("README.md", "README-cn.md")
 _MARKED = re.compile(
   r"(<!-- results (\w+) (\w+) -->\n)(.*?)(<!-- end of results -->)", re.DOTALL
@@ -82,6 +85,8 @@ def tables_of(path: pathlib.Path, block_id: str) -> str:
       f"{path} is not there; make bench BENCH='--name {path.stem} --keep'"
     )
   content = json.loads(path.read_text())
+  if block_id == _STEPS:
+    return _markdown(full_scale_table.of_figures(content["figures"]))
   figures = {
     name: section["figures"]
     for name, section in content["sections"].items()

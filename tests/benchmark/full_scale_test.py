@@ -40,9 +40,8 @@ def test_steps_that_are_done_are_not_done_again(tmp_path: pathlib.Path) -> None:
   assert changed == {"train", "extract_feature"}
 
 
-@pytest.mark.soak
 def test_one_percent_runs_through(tmp_path: pathlib.Path) -> None:
-  found = run(tmp_path, 1_000_000, "--train-steps=50")
+  found = run(tmp_path, 1_000_000, "--train-steps=20")
   assert found["test, best_first: number"] > 900
   assert found["test, best_first: coverage"] > 0.9
   assert found["test, paper: coverage"] > 0.8

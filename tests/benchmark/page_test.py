@@ -104,6 +104,27 @@ def test_readme_is_written_from_a_kept_run(tmp_path: pathlib.Path) -> None:
   assert "| NANN | 0.500 ± 0.010 | 0.500 ± 0.010 | 0.600 ± 0.010 |" in text
 
 
+def test_table_of_the_full_scale_is_written_too(
+  tmp_path: pathlib.Path,
+) -> None:
+  figures = {
+    "number": 2_000_000,
+    "seconds": 4.0,
+    "number_per_s": 5e5,
+    "peak_rss_gb": 1.5,
+    "processor_s": 7.0,
+    "records_gb": 0.25,
+  }
+  content = {f"prepare_data: {name}": x for name, x in figures.items()}
+  (tmp_path / "big.json").write_text(json.dumps({"figures": content}))
+  marker = "results steps big"
+  text = readme_tables.with_results(
+    README.replace("results recall_synthetic mine", marker), tmp_path
+  )
+  row = "| prepare_data | 2,000,000 | 4.0 | 500,000 | 1.50 | records gb 0.25 |"
+  assert row in text
+
+
 @pytest.mark.parametrize(
   ("marker", "message"),
   [
