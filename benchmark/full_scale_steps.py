@@ -8,6 +8,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -159,7 +160,7 @@ def steps(scale: Scale) -> Iterator[Step]:
     output / "model" / "checkpoint",
     lambda run: 800 * scale.train_steps,
     "520 samples/s, 5 GB",
-    lambda run: {"samples_per_s": _last_rate(output)},
+    lambda run: {"samples_per_s": _rate(output)},
     output / "model",
   )
   yield from _index_steps(scale, both)
@@ -322,7 +323,7 @@ def _number(run: job_process.Finished, pattern: str) -> float:
   return next(float(match[1].replace(",", "")) for match in found if match)
 
 
-def _last_rate(output: pathlib.Path) -> float:
-  """Returns the samples a second of the last line of the training log."""
+def _rate(output: pathlib.Path) -> float:
+  """Returns the median of what the training log says of samples a second."""
   log = (output / "model" / "training_log.jsonl").read_text().splitlines()
-  return float(json.loads(log[-1])["samples_per_s"])
+  return statistics.median(json.loads(x)["samples_per_s"] for x in log)
