@@ -110,16 +110,28 @@ class _Watch:
 
 
 def resident_bytes(pid: int) -> int:
-  """Returns the resident memory of a process and all its descendants."""
+  """Returns the resident memory of a process and all its descendants.
+
+  Pages of files, which processes share, are counted once: as many as that
+  process has that has most of them.
+  """
+  own, of_files = _own_and_file_pages(pid)
+  return (own + of_files) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _own_and_file_pages(pid: int) -> tuple[int, int]:
   folder = pathlib.Path(f"/proc/{pid}")
   try:
-    pages = int((folder / "statm").read_text().split()[1])
+    _, resident, of_files, *_ = map(int, (folder / "statm").read_text().split())
     children = [
       int(child)
       for task in (folder / "task").iterdir()
       for child in (task / "children").read_text().split()
     ]
-  except (OSError, IndexError):
-    return 0  # It has ended.
-  total = pages * os.sysconf("SC_PAGE_SIZE")
-  return total + sum(map(resident_bytes, children))
+  except (OSError, ValueError):
+    return 0, 0  # It has ended.
+  own = resident - of_files
+  for own_of_child, files_of_child in map(_own_and_file_pages, children):
+    own += own_of_child
+    of_files = max(of_files, files_of_child)
+  return own, of_files
