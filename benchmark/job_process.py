@@ -37,13 +37,17 @@ class Finished:
 
   Attributes:
     seconds: Start of the interpreter included.
-    peak_bytes: Most resident memory of the process and its descendants.
+    peak_bytes: Most resident memory of the process and its descendants; pages
+      of files, which processes share, count once: as many as that process has
+      that has most of them.
+    peak_own_bytes: The same without pages of files.
     processor_s: Processor time of both.
     lines: What it printed.
   """
 
   seconds: float
   peak_bytes: int
+  peak_own_bytes: int
   processor_s: float
   lines: tuple[Line, ...]
 
@@ -73,14 +77,14 @@ def run(command: Sequence[str]) -> Finished:
   )
   status = process.wait()
   seconds = time.perf_counter() - begin
-  peak_bytes = watch.stop()
+  watch.stop()
   if status:
     tail = "\n".join(line.text for line in lines[-_TAIL_LINES:])
     raise ValueError(f"{' '.join(command)} ended with {status}:\n{tail}")
   after = os.times()
   used = after.children_user - before.children_user
   used += after.children_system - before.children_system
-  return Finished(seconds, peak_bytes, used, lines)
+  return Finished(seconds, watch.peak_bytes, watch.peak_own_bytes, used, lines)
 
 
 def job(job_type: str, *flags: str) -> list[str]:
@@ -89,40 +93,36 @@ def job(job_type: str, *flags: str) -> list[str]:
 
 
 class _Watch:
-  """Looks at the memory of a process until it is told to stop."""
+  """Looks at the memory of a process until it is told to stop.
+
+  Attributes:
+    peak_bytes: As `Finished` has it.
+    peak_own_bytes: Likewise.
+  """
 
   def __init__(self, pid: int) -> None:
     self._pid = pid
-    self._peak_bytes = 0
+    self.peak_bytes = self.peak_own_bytes = 0
     self._is_over = threading.Event()
     self._thread = threading.Thread(target=self._look, daemon=True)
     self._thread.start()
 
   def _look(self) -> None:
     while not self._is_over.wait(_PAUSE_S):
-      self._peak_bytes = max(self._peak_bytes, resident_bytes(self._pid))
+      own, of_files = _own_and_file_bytes(self._pid)
+      self.peak_own_bytes = max(self.peak_own_bytes, own)
+      self.peak_bytes = max(self.peak_bytes, own + of_files)
 
-  def stop(self) -> int:
-    """Returns the most bytes that were seen."""
+  def stop(self) -> None:
     self._is_over.set()
     self._thread.join()
-    return self._peak_bytes
 
 
-def resident_bytes(pid: int) -> int:
-  """Returns the resident memory of a process and all its descendants.
-
-  Pages of files, which processes share, are counted once: as many as that
-  process has that has most of them.
-  """
-  own, of_files = _own_and_file_pages(pid)
-  return (own + of_files) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _own_and_file_pages(pid: int) -> tuple[int, int]:
+def _own_and_file_bytes(pid: int) -> tuple[int, int]:
+  """Returns the memory of a process and all its descendants, see `Finished`."""
   folder = pathlib.Path(f"/proc/{pid}")
   try:
-    _, resident, of_files, *_ = map(int, (folder / "statm").read_text().split())
+    _, resident, shared, *_ = map(int, (folder / "statm").read_text().split())
     children = [
       int(child)
       for task in (folder / "task").iterdir()
@@ -130,8 +130,9 @@ def _own_and_file_pages(pid: int) -> tuple[int, int]:
     ]
   except (OSError, ValueError):
     return 0, 0  # It has ended.
-  own = resident - of_files
-  for own_of_child, files_of_child in map(_own_and_file_pages, children):
+  page = os.sysconf("SC_PAGE_SIZE")
+  own, of_files = (resident - shared) * page, shared * page
+  for own_of_child, files_of_child in map(_own_and_file_bytes, children):
     own += own_of_child
     of_files = max(of_files, files_of_child)
   return own, of_files
