@@ -170,7 +170,7 @@ def run(program: str, main: Callable[[], None], manual: str) -> None:
     del argv
     try:
       main()
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
       logging.debug("Where it was raised:", exc_info=True)
       sys.exit(f"{program}: {error}")
 

@@ -7,6 +7,7 @@ and used as it is.
 
 import dataclasses
 import pathlib
+import shutil
 
 import tensorflow as tf
 
@@ -95,6 +96,25 @@ def checkpoint_manager(
     step_counter=step,
     checkpoint_name="ckpt",
   )
+
+
+def save(manager: tf.train.CheckpointManager, step: int) -> None:
+  """Saves a checkpoint.
+
+  Raises:
+    OSError: It could not be written, as when the disk is full. Nothing of it is
+      left; the checkpoints before it are.
+  """
+  try:
+    manager.save(checkpoint_number=step)
+  except tf.errors.OpError as error:
+    for path in pathlib.Path(manager.directory).glob(f"*ckpt-{step}[._]*"):
+      shutil.rmtree(path) if path.is_dir() else path.unlink()
+    raise OSError(
+      f"the checkpoint of step {step:,} could not be written to"
+      f" {manager.directory} ({error.message.splitlines()[0]}); the last one is"
+      f" {manager.latest_checkpoint}. Make room and run the same command again"
+    ) from error
 
 
 def holds_original_model(folder: pathlib.Path) -> bool:

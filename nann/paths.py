@@ -52,6 +52,11 @@ class OutputPaths:
     return self.model / "training_log.jsonl"
 
   @property
+  def bad_batch(self) -> pathlib.Path:
+    """The batch of a step whose loss was no number."""
+    return self.model / "bad_batch.npz"
+
+  @property
   def tensorboard(self) -> pathlib.Path:
     return self.root / "tensorboard_summary"
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from nann import config, console, files, manifest, model_store, paths
 from nann.data_provider import dataset
+from nann.jobs import projector
 from nann.model.scorer import Scorer
 from nann.retrieval import item_embedding
 from nann.retrieval.items import ItemArrays
@@ -45,6 +46,7 @@ def run(settings: config.Config) -> None:
       parents={"model": model.fingerprint()},
       facts={"num_items": num_items, "width": embeddings.shape[1]},
     )
+  projector.write(output, data.catalogue, embeddings)
   console.say(
     f"{num_items:,} embeddings of width {embeddings.shape[1]} in"
     f" {seconds:.1f} s ({num_items / seconds:,.0f} items/s) ->"

@@ -9,9 +9,10 @@ import tempfile
 import time
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from nann import config, console, model_store, paths
+from nann import config, console, files, model_store, paths
 from nann.data_provider import dataset
 from nann.jobs import training_checks, training_monitor, workers
 from nann.model import (
@@ -260,7 +261,9 @@ class _Run:
       f"training {self._description.name}: {self.num_steps - start:,} steps of"
       f" {self._batch_size} {self._unit()}"
     )
-    monitor = training_monitor.Monitor(self._written, self._batch_size, start)
+    monitor = training_monitor.Monitor(
+      self._written, self._batch_size, start, self._save_batch
+    )
     validation = self._validation
     budget = self._budget
     budget.begin()
@@ -302,7 +305,7 @@ class _Run:
   def _save(self, step: int) -> None:
     self._steps.wait()
     if self._written is self._output:
-      self._manager.save(checkpoint_number=step)
+      model_store.save(self._manager, step)
     else:
       # Saving takes part in sums over the workers: all do it or none.
       self._manager.checkpoint.write(str(self._written.model / "ckpt"))
@@ -347,6 +350,14 @@ class _Run:
     options.autotune.enabled = False
     for part in self._batches.batches(step):
       yield from part.map(add_negatives).prefetch(4).with_options(options)
+
+  def _save_batch(self, step: int) -> pathlib.Path:
+    """Writes what a step was trained on as .npz, made once more."""
+    batch = next(iter(self._batches_from(step - 1)))
+    path = self._written.bad_batch
+    with files.written_whole(path) as temporary:
+      np.savez(temporary, **{name: x.numpy() for name, x in batch.items()})
+    return path
 
 
 def step_settings(

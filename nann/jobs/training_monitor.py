@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import time
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +23,17 @@ class Monitor:
     output: paths.OutputPaths,
     batch_size: int,
     start: int,
+    save_batch: Callable[[int], pathlib.Path],
   ) -> None:
+    """Starts at a step.
+
+    Args:
+      output: Where to write.
+      batch_size: Samples of a step.
+      start: Steps that are done.
+      save_batch: Writes the batch of a step, to be looked at.
+    """
+    self._save_batch = save_batch
     self._log_path = output.training_log
     self._writer = tf.summary.create_file_writer(str(output.tensorboard))
     self._batch_size = batch_size
@@ -45,10 +56,12 @@ class Monitor:
     }
     if values and not np.isfinite(values["loss"]).all():
       bad = int(np.argmin(np.isfinite(values["loss"])))
+      bad_step = self._pending[bad][0]
+      path = self._save_batch(bad_step)
       raise ValueError(
-        f"the loss became {values['loss'][bad]} at step"
-        f" {self._pending[bad][0]:,}; the last checkpoint is from before it."
-        " Lower --learning-rate, or start again with another --seed"
+        f"the loss became {values['loss'][bad]} at step {bad_step:,}, whose"
+        f" batch is in {path}; the last checkpoint is from before it. Lower"
+        " --learning-rate, or start again with another --seed"
       )
     return {name: float(array.mean()) for name, array in values.items()}
 

@@ -7,6 +7,7 @@ occurs in the batch, and batch normalization that folds away for serving.
 """
 
 import enum
+from typing import Any
 
 import tensorflow as tf
 from typing_extensions import Self
@@ -107,7 +108,23 @@ class PReLU(tf.Module):
     return cls(tf.Variable(tf.fill([num_units], 0.25), name="slope"), name)
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
-    return tf.nn.relu(x) + self.slope * tf.minimum(x, 0.0)
+    """Returns [..., D] of x [..., D] float32."""
+    return _prelu(x, tf.convert_to_tensor(self.slope))
+
+
+@tf.custom_gradient
+def _prelu(x: tf.Tensor, slope: tf.Tensor) -> tuple[tf.Tensor, Any]:
+  """See `PReLU`; keeps x for the gradient, and nothing else.
+
+  Left to itself, TensorFlow keeps both terms too: as much again, twice.
+  """
+
+  def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    dx = tf.where(x > 0.0, dy, dy * slope)
+    of_slope = tf.reshape(dy * tf.minimum(x, 0.0), [-1, slope.shape[0]])
+    return dx, tf.reduce_sum(of_slope, axis=0)
+
+  return tf.nn.relu(x) + slope * tf.minimum(x, 0.0), gradient
 
 
 class BatchNorm(tf.Module):

@@ -137,6 +137,8 @@ class SequenceTrainer(Trainer):
       "loss_adversarial": loss_adversarial,
       "accuracy": tf.reduce_sum(best * weights) / total,
       "mean_abs_embedding": share * tf.reduce_mean(tf.abs(shared_embedding)),
+      "embedding_norm": share
+      * tf.reduce_mean(tf.norm(shared_embedding, axis=-1)),
       "gradient_norm": share * norm,
     }
 

@@ -71,6 +71,7 @@ RESULTS = (
   "loss_adversarial",
   "accuracy",
   "mean_abs_embedding",
+  "embedding_norm",
   "gradient_norm",
 )
 
@@ -226,5 +227,7 @@ class Trainer:
       "accuracy": tf.reduce_sum(best) / num_rows,
       "mean_abs_embedding": share
       * tf.reduce_mean(tf.abs(parts.embeddings[-1])),
+      "embedding_norm": share
+      * tf.reduce_mean(tf.norm(parts.embeddings[-1], axis=-1)),
       "gradient_norm": share * norm,
     }

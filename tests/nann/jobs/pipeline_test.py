@@ -243,6 +243,38 @@ class TestRefusals:
     )
     assert "the loss became" in message
     assert "Lower --learning-rate" in message
+    path = paths.OutputPaths(run.output_root).bad_batch
+    assert str(path) in message
+    with np.load(path) as batch:
+      assert batch["negatives"].min() >= 1
+      assert len(batch["target"]) == len(batch["negatives"])
+
+
+def test_disk_that_is_full_leaves_the_last_good_checkpoint(
+  small_run: Run, tmp_path: pathlib.Path
+) -> None:
+  run = Run(small_run.dataset_dir, tmp_path / "output")
+  flags = [*run.flags, *TRAIN_FLAGS, "--max-train-steps=40", "--save-freq=10"]
+  main("train", *run.flags, *TRAIN_FLAGS, "--max-train-steps=10")
+  model = paths.OutputPaths(run.output_root).model
+  good = tf.train.latest_checkpoint(str(model))
+  # Files of more than 64 KiB cannot be written: none of the variables' is less.
+  limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE,"
+  limited += " (65536, 65536)); runpy.run_path('main.py', run_name='__main__')"
+  done = subprocess.run(
+    [sys.executable, "-c", limited, "--job-type=train", *flags],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode != 0
+  assert "the checkpoint of step 20 could not be written" in done.stderr
+  assert "Traceback" not in done.stderr
+  assert tf.train.latest_checkpoint(str(model)) == good
+  assert not list(model.glob("*ckpt-20*"))
+  assert "going on from step 10" in main("train", *flags).stdout
+  assert read_log(run)[-1]["step"] == 40
 
 
 @pytest.mark.parametrize("scorer", ["attention", "nann_plus"])

@@ -70,6 +70,24 @@ def test_prelu_has_a_slope_below_zero() -> None:
   assert got.numpy().tolist() == [[-1.0, -6.0], [4.0, 5.0]]
 
 
+def test_gradients_of_prelu_are_those_of_its_definition() -> None:
+  rng = np.random.default_rng(0)
+  prelu = layers.PReLU(tf.Variable(rng.standard_normal(4).astype(np.float32)))
+  x = tf.Variable(rng.standard_normal((2, 3, 4)).astype(np.float32))
+  x[0, 0].assign(tf.zeros(4))
+  dy = tf.constant(rng.standard_normal((2, 3, 4)).astype(np.float32))
+  with tf.GradientTape(persistent=True) as tape:
+    ours = prelu(x)
+    plain = tf.nn.relu(x) + prelu.slope * tf.minimum(x, 0.0)
+  np.testing.assert_array_equal(ours, plain)
+  for variable in (x, prelu.slope):
+    np.testing.assert_allclose(
+      tape.gradient(ours, variable, output_gradients=dy),
+      tape.gradient(plain, variable, output_gradients=dy),
+      rtol=1e-6,
+    )
+
+
 def test_folded_block_equals_the_block() -> None:
   block = Block.create(5, 7, Initializer(0), "b")
   assert block.norm is not None
