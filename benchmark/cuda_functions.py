@@ -143,6 +143,10 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
   "NannCudaPairScorerBytes": (_LONG, [_POINTER]),
   "NannCudaPairScorerPrepare": (_INT, [_POINTER] * 3),
   "NannCudaScorePairs": (_INT, [_POINTER] * 3),
+  "NannCudaScorePairRows": (
+    _INT,
+    [_POINTER, _LONG, ctypes.c_int32, _POINTER, _POINTER],
+  ),
   "NannCudaWalkPairs": (_INT, [_POINTER] * 3),
   "NannCudaScanBytes": (_LONG, [_POINTER]),
   "NannCudaScanVectors": (_INT, [_POINTER] * 3),

@@ -47,6 +47,7 @@ class _Pairs(ctypes.Structure):
     ("num_queries", _LONG),
     ("query_width", _LONG),
     ("length", _LONG),
+    ("num_values", _LONG),
     ("width", _LONG),
     ("item_query", _POINTER),
     ("item_hidden", _POINTER),
@@ -158,7 +159,7 @@ class PairUsers(NamedTuple):
   Attributes:
     keys: [B, Q, L], Q 0 without attention.
     key_bias: [B, L].
-    values: [B, L, W].
+    values: [B, at most L, W]; 0 beyond.
     hidden: [B, W] or None.
   """
 
@@ -200,6 +201,7 @@ class PairScorer:
       num_queries=self.num_queries,
       query_width=users.keys.shape[1],
       length=users.keys.shape[2],
+      num_values=users.values.shape[1],
       width=hidden.shape[1],
       item_query=place(query),
       item_hidden=place(hidden),
@@ -269,6 +271,32 @@ def walk(search: Search, scorer: Scorer, stream: int | None = None) -> None:
   """Puts a whole search into the stream."""
   search.library(scorer.walk_name, search.pointer, scorer.argument, stream)
   search.finish(stream)
+
+
+def score_rows(
+  scorer: PairScorer, num_rows: int, has_rows_per_query: bool
+) -> np.ndarray:
+  """Scores the first rows, or as many of each query's own; waits.
+
+  Args:
+    scorer: Items and users.
+    num_rows: N.
+    has_rows_per_query: The items are [B, N], one query's after the other's.
+
+  Returns:
+    [B, N] float32.
+  """
+  library = scorer.library
+  scores = Array(library, [scorer.num_queries, num_rows], np.float32)
+  library(
+    "NannCudaScorePairRows",
+    scorer.argument,
+    num_rows,
+    int(has_rows_per_query),
+    scores.pointer,
+    None,
+  )
+  return scores.get()
 
 
 class Scan:

@@ -11,12 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.python.framework import kernels
 
 from nann import quiet
 
 LIBRARY_PATH = pathlib.Path(__file__).parent / "_nann_ops.so"
 
-# (user_state nest of [1, *], item_state nest of [1, n, *]) -> [1, n] float32.
+# The kernels for GPUs have this label, and are taken only if it is asked for.
+_GPU_LABEL = "gpu"
+_GPU_OPS = ("Nann>BeamSearch", "Nann>PairScore")
+
+# (user_state nest of [B, *], item_state nest of [B, n, *]) -> [B, n] float32; B
+# is 1 on a CPU.
 Score = Callable[[Any, Any], tf.Tensor]
 
 
@@ -65,18 +71,24 @@ def _scorer_function(
   """Traces the pair part for the op: flat arguments, any number of rows."""
   user_leaves = tf.nest.flatten(user_state)
   item_leaves = tf.nest.flatten(item_state)
+  on_gpu = _is_on_gpu()
+  # On a CPU each user's search calls it.
+  num_users = None if on_gpu else 1
 
   def scorer(*leaves: tf.Tensor) -> tf.Tensor:
     user = leaves[: len(user_leaves)]
     items = leaves[len(user_leaves) :]
-    return score(
-      tf.nest.pack_sequence_as(user_state, user),
-      tf.nest.pack_sequence_as(item_state, items),
-    )
+    with search_on_gpu() if on_gpu else contextlib.nullcontext():
+      return score(
+        tf.nest.pack_sequence_as(user_state, user),
+        tf.nest.pack_sequence_as(item_state, items),
+      )
 
-  specs = [tf.TensorSpec([1, *x.shape[1:]], x.dtype) for x in user_leaves]
+  specs = [
+    tf.TensorSpec([num_users, *x.shape[1:]], x.dtype) for x in user_leaves
+  ]
   specs += [
-    tf.TensorSpec([1, None, *x.shape[1:]], x.dtype) for x in item_leaves
+    tf.TensorSpec([num_users, None, *x.shape[1:]], x.dtype) for x in item_leaves
   ]
   return tf.function(scorer, autograph=False).get_concrete_function(*specs)
 
@@ -144,7 +156,8 @@ def search_on_gpu() -> Iterator[None]:
   """Gives searches that are traced within the kernel for GPUs (docs/cuda.md).
 
   To be used in a tf.function or another graph. The scorer is then called with
-  all users at once, [B, *] and [B, n, *], and must be able to run on a GPU.
+  all users at once, [B, *] and [B, n, *], and must be able to run on a GPU;
+  `pair_score` takes its kernel for GPUs there.
 
   Raises:
     ValueError: There is no graph that is being built.
@@ -154,8 +167,42 @@ def search_on_gpu() -> Iterator[None]:
       "search_on_gpu has no effect here: use it in a tf.function"
     )
   graph = tf.compat.v1.get_default_graph()
-  with graph._kernel_label_map({"Nann>BeamSearch": "gpu"}):
+  with graph._kernel_label_map(dict.fromkeys(_GPU_OPS, _GPU_LABEL)):
     yield
+
+
+def _is_on_gpu() -> bool:
+  """Returns whether a search that is traced now is one for GPUs."""
+  if tf.executing_eagerly():
+    return False
+  labels = tf.compat.v1.get_default_graph()._op_to_kernel_label_map
+  return labels.get(_GPU_OPS[0]) == _GPU_LABEL
+
+
+def check_gpu() -> None:
+  """Checks that a search can run on a GPU here.
+
+  Raises:
+    ValueError: The library has no kernel for it, or there is no such device.
+  """
+  library()
+  kinds = {
+    kernel.device_type
+    for kernel in kernels.get_registered_kernels_for_op(_GPU_OPS[0]).kernel
+    if kernel.label == _GPU_LABEL
+  }
+  if not kinds:
+    raise ValueError(
+      f"{LIBRARY_PATH} has no kernel for GPUs; install CUDA's compiler (nvcc)"
+      " and build it with NANN_CUDA=on python setup.py build_ext --inplace"
+    )
+  found = {device.device_type for device in tf.config.list_logical_devices()}
+  if not kinds & found:
+    raise ValueError(
+      f"TensorFlow sees no GPU here, only {', '.join(sorted(found))}; searches"
+      " for a GPU are tried where they are exported: run this on a machine with"
+      " a GPU, or with --search-device=cpu"
+    )
 
 
 @tf.RegisterGradient("Nann>BeamSearch")
@@ -231,8 +278,8 @@ def pair_score(
   """Calls `Nann>PairScore`: attention and MLP of a pair in one op.
 
   Args:
-    query: [1, N, Q] float32, float16 or bfloat16.
-    hidden: [1, N, W], of the same type.
+    query: [1 or B, N, Q] float32, float16 or bfloat16.
+    hidden: [1 or B, N, W], of the same type.
     user: The users' states.
     slopes: Of the PReLU before each layer and before the last product.
     kernels: [inputs, outputs] of each layer.

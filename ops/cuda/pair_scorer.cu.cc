@@ -116,7 +116,7 @@ int Prepare(const NannCudaPairScorer& scorer, const DevicePairs<S, T>& model,
       pairs.query_width, length, number, 0, stream);
   Pad(pairs.key_bias, 1, pairs.length, const_cast<float*>(model.key_bias), 1,
       length, number, kNoWeight, stream);
-  Pad(pairs.values, pairs.length, pairs.width, const_cast<T*>(model.values),
+  Pad(pairs.values, pairs.num_values, pairs.width, const_cast<T*>(model.values),
       length, pairs.width, number, 0, stream);
   for (int64_t i = 0; i < pairs.num_layers; ++i) {
     const NannCudaPairLayer& layer = pairs.layers[i];
@@ -228,6 +228,10 @@ std::string FindFault(const NannCudaPairs& pairs) {
     return "num_layers is " + std::to_string(pairs.num_layers) +
            ", wanted 0 to " + std::to_string(NANN_CUDA_MAX_LAYERS);
   }
+  if (pairs.num_values < 0 || pairs.num_values > pairs.length) {
+    return "num_values is " + std::to_string(pairs.num_values) +
+           ", wanted 0 to length, " + std::to_string(pairs.length);
+  }
   int64_t bad = -1;  // The first.
   const auto look = [&bad](int64_t width, bool is_right) {
     const bool is_good =
@@ -291,6 +295,30 @@ int NannCudaScorePairs(const NannCudaSearch* search,
         return nann::ScoreRows<decltype(kind)>(model,
                                                nann::RowsOf(view, search->step),
                                                most, nann::ToStream(stream));
+      }));
+}
+
+int NannCudaScorePairRows(const NannCudaPairScorer* scorer, int64_t num_rows,
+                          int32_t has_rows_per_query, float* scores,
+                          void* stream) {
+  const int64_t num_queries = scorer->pairs.num_queries;
+  const int64_t tiles_of_query =
+      (num_rows + nann::kTileRows - 1) / nann::kTileRows;
+  if (num_rows < 0 || num_rows >= INT32_MAX ||
+      num_queries * tiles_of_query >= INT32_MAX) {
+    return nann::SetError("num_rows is " + std::to_string(num_rows) + " for " +
+                          std::to_string(num_queries) +
+                          " queries, wanted fewer at once");
+  }
+  const int64_t num_tiles = num_queries * tiles_of_query;
+  if (num_tiles == 0) return 0;
+  const nann::GivenRows rows = {
+      scores, num_rows, has_rows_per_query ? num_rows : 0,
+      static_cast<int32_t>(num_queries), static_cast<int32_t>(num_tiles)};
+  return static_cast<int>(nann::WithModel(
+      *scorer, [&](auto kind, const auto& model, int64_t) -> int64_t {
+        return nann::ScoreRows<decltype(kind)>(model, rows, num_tiles,
+                                               nann::ToStream(stream));
       }));
 }
 

@@ -46,12 +46,13 @@ typedef struct NannCudaPairs {
   int64_t num_queries;
   int64_t query_width; /* 0: no attention. */
   int64_t length;      /* Of the histories. */
+  int64_t num_values;  /* Up to length; beyond, values are 0. */
   int64_t width;
   const void* item_query;   /* [I, query_width] */
   const void* item_hidden;  /* [I, width] */
   const float* keys;        /* [B, query_width, length] */
   const float* key_bias;    /* [B, length] */
-  const float* values;      /* [B, length, width] */
+  const float* values;      /* [B, num_values, width] */
   const float* user_hidden; /* [B, width], or null. */
   int64_t num_layers;
   NannCudaPairLayer layers[NANN_CUDA_MAX_LAYERS];
@@ -83,6 +84,14 @@ NANN_CUDA_API int NannCudaPairScorerPrepare(NannCudaPairScorer* scorer,
 NANN_CUDA_API int NannCudaScorePairs(const NannCudaSearch* search,
                                      const NannCudaPairScorer* scorer,
                                      void* stream);
+
+/* Scores N rows for each query, without a search: the first N of the items'
+ * state, the same for all queries, or N of each query's own, [B, N, ...].
+ * scores: [B, N]. */
+NANN_CUDA_API int NannCudaScorePairRows(const NannCudaPairScorer* scorer,
+                                        int64_t num_rows,
+                                        int32_t has_rows_per_query,
+                                        float* scores, void* stream);
 
 /* A whole search. Policy paper: nothing waits. Best first: the host looks every
  * few steps, a few steps late, whether any query goes on. */

@@ -1,6 +1,6 @@
 // Which rows a built-in scorer is to score, and where the scores go: the same
-// scorers serve a search (the candidates of every query) and an exact scan
-// (all rows for every query).
+// scorers serve a search (the candidates of every query), an exact scan (all
+// rows for every query), and rows that are given.
 
 #ifndef NANN_OPS_CUDA_SCORING_H_
 #define NANN_OPS_CUDA_SCORING_H_
@@ -32,6 +32,30 @@ struct SearchRows {
   }
   __device__ void Write(const Tile& tile, int32_t i, float score) const {
     scores[tile.query * capacity + tile.first + i] = score;
+  }
+};
+
+// Rows that are given, as many for each query.
+struct GivenRows {
+  float* scores;  // [B, number]
+  int64_t number;
+  int64_t stride;  // From one query's rows to the next; 0: they are the same.
+  int32_t num_queries;
+  int32_t most_tiles;
+
+  __device__ int32_t num_tiles() const { return most_tiles; }
+  __device__ Tile tile(int32_t i) const {
+    return {i % num_queries, i / num_queries * kTileRows};
+  }
+  __device__ int32_t num_rows(const Tile& tile) const {
+    const int64_t left = number - tile.first;
+    return static_cast<int32_t>(left < kTileRows ? left : kTileRows);
+  }
+  __device__ int64_t row(const Tile& tile, int32_t i) const {
+    return tile.query * stride + tile.first + i;
+  }
+  __device__ void Write(const Tile& tile, int32_t i, float score) const {
+    scores[tile.query * number + tile.first + i] = score;
   }
 };
 

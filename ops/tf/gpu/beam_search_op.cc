@@ -11,6 +11,7 @@
 
 #include "ops/tf/gpu/device_model.h"
 #include "ops/tf/gpu/device_walk.h"
+#include "ops/tf/gpu/registration.h"
 #include "ops/tf/scorer_function.h"
 #include "ops/tf/search_call.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -98,18 +99,8 @@ class BeamSearchGpuOp : public AsyncOpKernel {
   std::shared_ptr<const DeviceModel> model_;
 };
 
-// By its label only (nann/ops.py, search_on_gpu): TensorFlow would else choose
-// a GPU for every search on a machine that has one, and many scorers, such as
-// Nann>PairScore, have kernels for CPUs alone. A test runs it on a processor.
-#ifdef NANN_EMULATED
-#define NANN_DEVICE Device(tensorflow::DEVICE_CPU)
-#else
-#define NANN_DEVICE Device(tensorflow::DEVICE_GPU)
-#endif
-
 REGISTER_KERNEL_BUILDER(Name("Nann>BeamSearch")
-                            .NANN_DEVICE.Label("gpu")
-                            .HostMemory("values")
+                            .NANN_GPU_KERNEL.HostMemory("values")
                             .HostMemory("row_splits")
                             .HostMemory("entry_points")
                             .HostMemory("expand")

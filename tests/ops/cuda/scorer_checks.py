@@ -9,9 +9,10 @@ from tests.ops.cuda import cases, pairs
 
 def check_shape(library: cuda.Library, way: str, shape: str) -> None:
   """The scores of random numbers are right but for rounding."""
-  num_rows = 150
-  world = pairs.make_world(shape, way, num_rows, num_users=3, seed=1)
-  scan = scorers.Scan(world.scorer(library), num_rows, part_rows=64)
+  num_rows, num_users = 201, 3
+  world = pairs.make_world(shape, way, num_rows, num_users, seed=1)
+  scorer = world.scorer(library)
+  scan = scorers.Scan(scorer, num_rows, part_rows=64)
   scan.run()
   rows, scores, faults = scan.answers()
   assert not faults[:, 0].any()
@@ -22,6 +23,13 @@ def check_shape(library: cuda.Library, way: str, shape: str) -> None:
   # Relative to the range: how far the rounding of the type may reach.
   error = np.abs(got - wanted).max() / np.ptp(wanted)
   assert error < pairs.WAYS[way].tolerance, (way, shape, error)
+  # The same without a search.
+  given = scorers.score_rows(scorer, num_rows, has_rows_per_query=False)
+  assert (given == got).all(), (way, shape)
+  number = num_rows // num_users
+  given = scorers.score_rows(scorer, number, has_rows_per_query=True)
+  own = [got[i, i * number : (i + 1) * number] for i in range(num_users)]
+  assert (given == own).all(), (way, shape)
 
 
 def check_pairs(library: cuda.Library, way: str) -> None:

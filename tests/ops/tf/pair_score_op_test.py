@@ -37,13 +37,16 @@ class Case:
   biases: list[np.ndarray]
   out: np.ndarray
 
-  def run(self) -> np.ndarray:
+  def scores(self) -> tf.Tensor:
     inputs = {
       field.name: getattr(self, field.name)
       for field in dataclasses.fields(self)
     }
     inputs["query"] = tf.constant(self.query)
-    scores: np.ndarray = ops.library().nann_pair_score(**inputs).numpy()
+    return ops.library().nann_pair_score(**inputs)
+
+  def run(self) -> np.ndarray:
+    scores: np.ndarray = self.scores().numpy()
     return scores
 
   def expected(self) -> np.ndarray:
@@ -123,6 +126,30 @@ def check_many(number: int) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_scores_are_the_formula(seed: int, dtype: Any) -> None:
   check(random_case(seed, dtype))
+
+
+def with_own_items(case: Case) -> Case:
+  """Gives each user items of its own: the same, from another one on."""
+  turned = [
+    {"query": np.roll(case.query, i, 1), "hidden": np.roll(case.hidden, i, 1)}
+    for i in range(len(case.keys))
+  ]
+  return dataclasses.replace(
+    case,
+    **{
+      name: np.concatenate([items[name] for items in turned])
+      for name in ("query", "hidden")
+    },
+  )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_each_user_may_have_items_of_its_own(seed: int) -> None:
+  case = random_case(seed, DTYPES[seed % 3])
+  own = with_own_items(case)
+  check(own)
+  wanted = [np.roll(row, i) for i, row in enumerate(case.run())]
+  np.testing.assert_array_equal(own.run(), wanted)
 
 
 @pytest.mark.slow
@@ -273,9 +300,16 @@ def plain_case() -> Case:
 
 
 REFUSED = [
-  (put("hidden", 2, 3, 32), "hidden has shape [2,3,32], wanted [1, N, W]"),
-  (put("hidden", 1, 3, 20), "hidden has shape [1,3,20], wanted [1, N, W]"),
-  (put("hidden", 1, 3, 0), "hidden has shape [1,3,0], wanted [1, N, W]"),
+  (put("hidden", 2, 3, 32), "query has shape [1,3,16], wanted [2, 3, Q]"),
+  (put("hidden", 1, 3, 20), "hidden has shape [1,3,20], wanted [1 or B, N, W]"),
+  (put("hidden", 1, 3, 0), "hidden has shape [1,3,0], wanted [1 or B, N, W]"),
+  (
+    lambda case: case.__dict__.update(
+      query=np.zeros((3, 3, 16), np.float32),
+      hidden=np.zeros((3, 3, 32), np.float32),
+    ),
+    "hidden has shape [3,3,32], wanted 1 or 2 groups of items",
+  ),
   (put("query", 1, 4, 16), "query has shape [1,4,16], wanted [1, 3, Q]"),
   (put("query", 1, 3, 8), "query has shape [1,3,8], wanted [1, 3, Q]"),
   (put("query", 3, 16), "query has shape [3,16], wanted [1, 3, Q]"),
