@@ -1,45 +1,35 @@
 """Checks the search on a GPU and times it: one program for a GPU machine.
 
   python3 -m benchmark.cuda_check [--library FILE] [--json FILE]
+  python3 -m benchmark.cuda_check --parts answers ceilings
+  python3 -m benchmark.cuda_check --parts search --seconds 500
 
 Needs Python 3.10 and NumPy, no TensorFlow. The library is built first if nvcc
 is there and no library is named; elsewhere bring one (`make cuda` on another
-machine; build/cuda goes along). Ends with 1 if an answer is wrong. With
-compute-sanitizer on the PATH, the C++ test runs under each of its tools.
+machine; build/cuda goes along). Each part runs in a process of its own: one
+that fails, or for which the time ends, loses no other's figures. A later call
+adds its parts to the file of an earlier one. Ends with 1 if an answer is wrong
+or a part has failed, with 2 if there is no GPU. Where compute-sanitizer is, the
+C++ test runs under each of its tools.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import platform
-import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmark import cuda_library as cuda
+from benchmark import cuda_parts as parts
 from benchmark import cuda_timing as timing
-from benchmark import cuda_world
-from tests.ops.cuda import cases, pairs
-from tests.ops.cuda import scorer_checks as checks
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "cuda"
-_COLUMNS = [
-  ("what", "{}"),
-  ("items", "{:,}"),
-  ("state", "{}"),
-  ("users", "{}"),
-  ("scored", "{:,.0f}"),
-  ("seconds", "{:.6f}"),
-  ("queries_per_s", "{:,.0f}"),
-  ("pairs_per_s", "{:.3g}"),
-  ("of_operations", "{:.1%}"),
-  ("of_bandwidth", "{:.1%}"),
-  ("walking_of_scoring", "{:.0%}"),
-]
 
 
 def arguments() -> argparse.Namespace:
@@ -55,133 +45,94 @@ def arguments() -> argparse.Namespace:
   parser.add_argument("--repeats", type=int, default=10)
   parser.add_argument("--worlds", type=int, default=200)
   parser.add_argument(
+    "--parts", nargs="*", help="run only those whose names begin so"
+  )
+  parser.add_argument(
+    "--seconds", type=float, default=3600, help="for all parts together"
+  )
+  parser.add_argument(
     "--small", action="store_true", help="a few seconds of work, for a test"
   )
+  parser.add_argument("--only", help=argparse.SUPPRESS)  # In a process of it.
   return parser.parse_args()
 
 
 def build() -> pathlib.Path:
-  """Builds the library for the GPU; an older one serves where nvcc is not."""
+  """Builds the library for the GPU; an older one serves where that fails."""
   library = FOLDER / "libnann_cuda.so"
-  if shutil.which("nvcc") is not None:
-    subprocess.run(
+  nvcc = os.environ.get("NVCC") or parts.find_program("nvcc")
+  if nvcc is not None:
+    done = subprocess.run(
       [sys.executable, "setup.py", "--quiet", "build_cuda"],
       cwd=ROOT,
-      check=True,
+      env={**os.environ, "NVCC": nvcc},
+      check=False,
     )
+    if done.returncode:
+      print(f"the library could not be built: status {done.returncode}")
   if not library.exists():
     raise SystemExit(
-      f"{library} is not there, and neither is nvcc: run `make cuda` where it"
-      " is and bring build/cuda"
+      f"{library} is not there, and could not be built: run `make cuda` where"
+      " nvcc is and bring build/cuda"
     )
   return library
 
 
-def check(library: cuda.Library, num_worlds: int) -> int:
-  """Compares answers with the definition. Returns how many parts are wrong."""
-  few = max(1, num_worlds // 10)
-  parts: list[tuple[str, Callable[[], None]]] = [
-    (
-      "search, scores from the host",
-      lambda: _check_search(library, num_worlds),
-    ),
-    ("metrics", lambda: _check_metrics(library, few)),
-  ]
-  for way in pairs.WAYS:
-    parts.append(
-      (f"pairs, {way}", lambda way=way: checks.check_pairs(library, way))
-    )
-    parts.append(
-      (
-        f"search of pairs, {way}",
-        lambda way=way: checks.check_pair_search(library, way, few),
-      )
-    )
-  num_wrong = 0
-  for name, part in parts:
-    begin = time.monotonic()
-    try:
-      part()
-      outcome = "right"
-    except (AssertionError, ValueError) as error:
-      num_wrong += 1
-      outcome = f"WRONG: {error}"
-    print(f"{name}: {outcome} ({time.monotonic() - begin:.1f} s)", flush=True)
-  return num_wrong
+def run_alone(options: argparse.Namespace) -> int:
+  """Runs one part in this process; it saves what it finds."""
+  library = cuda.Library(options.library)
+  known = _read(options.json).get("parts", {}).get(parts.CEILINGS, {})
+  limits = known.get("ceilings")
+  result: dict[str, Any] = {}
 
+  def save() -> None:
+    _write(_part_file(options), result)
 
-def _check_search(library: cuda.Library, num_worlds: int) -> None:
-  draws = [cases.random_paper, cases.random_best_first]
-  for options in cases.OPTIONS.values():
-    for seed in range(num_worlds):
-      for draw in draws:
-        cases.check_host_scores(library, seed, seed % 2 == 0, draw, options)
-
-
-def _check_metrics(library: cuda.Library, num_worlds: int) -> None:
-  for kind in range(3):
-    for width in [5, 64]:
-      for seed in range(num_worlds):
-        cases.check_metric(library, seed, seed % 3 == 0, kind, width)
-
-
-def sanitize() -> list[dict[str, Any]]:
-  """Runs the C++ test under compute-sanitizer, if both are there."""
-  program = FOLDER / "search_test"
-  sanitizer = shutil.which("compute-sanitizer")
-  if sanitizer is None or not program.exists():
-    print(f"compute-sanitizer: not run ({sanitizer=}, {program.exists()=})")
-    return []
-  results = []
-  for tool in ["memcheck", "racecheck", "synccheck", "initcheck"]:
-    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", str(program)]
-    done = subprocess.run(
-      command,
-      env={"NANN_NUM_WORLDS": "8"},
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    print(f"compute-sanitizer {tool}: exit status {done.returncode}")
-    if done.returncode:
-      print((done.stdout + done.stderr)[-3000:])
-    results.append({"tool": tool, "status": done.returncode})
-  return results
-
-
-def plan(options: argparse.Namespace) -> timing.Plan:
-  if options.small:
-    sizes = cuda_world.Sizes(16, 5, 32, (16,))
-    return timing.Plan([3000], [300], [1, 2], 1, ["float16"], sizes, 2)
-  return timing.Plan(
-    options.items or [1_300_000, 4_160_000],
-    options.scored or [17_000, 40_000],
-    options.users or [1, 16, 64, 256],
-    options.repeats,
-    options.kinds,
-    cuda_world.Sizes(),
-    4096,
+  is_right = parts.run(
+    options.only,
+    library,
+    options,
+    None if limits is None else timing.Ceilings(**limits),
+    result,
+    save,
   )
+  save()
+  return 0 if is_right else 1
 
 
-def print_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-  """Prints a table as it grows."""
-  print("| " + " | ".join(name for name, _ in _COLUMNS) + " |")
-  print("|" + " --- |" * len(_COLUMNS))
-  kept = []
-  for row in rows:
-    cells = [
-      form.format(row[name]) if name in row else "" for name, form in _COLUMNS
-    ]
-    print("| " + " | ".join(cells) + " |", flush=True)
-    kept.append(row)
-  return kept
+def run_part(
+  name: str, options: argparse.Namespace, left_s: float
+) -> dict[str, Any]:
+  """Runs a part in a process of its own. Returns what is known then."""
+  print(f"\n{name}", flush=True)
+  _part_file(options).unlink(missing_ok=True)
+  begin = time.monotonic()
+  command = [sys.executable, "-m", "benchmark.cuda_check", *sys.argv[1:]]
+  command += ["--only", name, "--library", str(options.library.resolve())]
+  status: int | str
+  process = subprocess.Popen(command, start_new_session=True)
+  try:
+    status = process.wait(left_s)
+  except subprocess.TimeoutExpired:
+    # With what it has started.
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    status = "the time is over"
+  result = _read(_part_file(options))
+  _part_file(options).unlink(missing_ok=True)
+  seconds = time.monotonic() - begin
+  if status != 0:
+    print(f"{name}: NOT RIGHT, status {status}", flush=True)
+  return {"status": status, "took_s": seconds, "command": command, **result}
 
 
 def main() -> int:
   options = arguments()
-  path = options.library or build()
-  library = cuda.Library(path)
+  if options.only:
+    return run_alone(options)
+  end = time.monotonic() + options.seconds
+  options.library = options.library or build()
+  library = cuda.Library(options.library)
   if library.num_devices() == 0:
     print(f"no GPU: {library.loaded.NannCudaError().decode()}")
     return 2
@@ -191,41 +142,48 @@ def main() -> int:
     f" {device.num_multiprocessors} multiprocessors,"
     f" {device.memory_bytes / 2**30:.1f} GiB"
   )
-  num_wrong = check(library, options.worlds)
-  sanitized = [] if options.small else sanitize()
-  planned = plan(options)
-  limits = timing.ceilings(library, planned)
-  print(
-    f"measured: {limits.bytes_per_s / 1e12:.2f} TB/s copied,"
-    f" {limits.float32_per_s / 1e12:.1f} TFLOP/s float32,"
-    f" {limits.float16_per_s / 1e12:.0f} TFLOP/s float16 in matrix units;"
-    f" a pair is {2 * planned.sizes.multiply_adds():,} operations and"
-    f" {planned.sizes.state_bytes(2):,} bytes of float16 item state"
-  )
-  rows = []
-  for part in [
-    timing.neural(library, planned, limits),
-    timing.trivial(library, planned),
-    timing.metric(library, planned),
-  ]:
-    rows += print_rows(part)
+  same = {
+    "device": device.name.decode(),
+    "host": platform.processor() or platform.machine(),
+  }
+  found = _read(options.json)
+  if any(found.get(key) != value for key, value in same.items()):
+    found = {**same, "parts": {}}
+  failed = []
+  for name in parts.names(options):
+    if options.parts and not name.startswith(tuple(options.parts)):
+      continue
+    left_s = end - time.monotonic()
+    if left_s < 1:
+      print(f"{name}: left out, the time is over")
+      failed.append(name)
+      continue
+    found["parts"][name] = run_part(name, options, left_s)
     # Whole after each part: the time on a lent machine may end.
-    text = json.dumps(
-      {
-        "device": device.name.decode(),
-        "host": platform.processor() or platform.machine(),
-        "command": sys.argv,
-        "num_wrong": num_wrong,
-        "sanitizer": sanitized,
-        "ceilings": limits._asdict(),
-        "rows": rows,
-      },
-      indent=1,
-    )
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(text + "\n")
-  print(f"written to {options.json}; wrong parts: {num_wrong}")
-  return int(num_wrong > 0 or any(each["status"] for each in sanitized))
+    _write(options.json, found)
+    if found["parts"][name]["status"] != 0:
+      failed.append(name)
+  print(f"written to {options.json}; not right: {', '.join(failed) or 'none'}")
+  return int(bool(failed))
+
+
+def _part_file(options: argparse.Namespace) -> pathlib.Path:
+  path: pathlib.Path = options.json
+  return path.with_name(path.name + ".part")
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  content: dict[str, Any] = (
+    json.loads(path.read_text()) if path.exists() else {}
+  )
+  return content
+
+
+def _write(path: pathlib.Path, content: dict[str, Any]) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  whole = path.with_name(path.name + ".new")
+  whole.write_text(json.dumps(content, indent=1) + "\n")
+  whole.replace(path)
 
 
 if __name__ == "__main__":

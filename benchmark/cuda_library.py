@@ -50,7 +50,7 @@ class Array:
   """An array on the device, freed with this object."""
 
   def __init__(
-    self, library: Library, shape: Sequence[int], dtype: np.typing.DTypeLike
+    self, library: Library, shape: Sequence[int], dtype: Any
   ) -> None:
     self.library = library
     self.shape, self.dtype = tuple(shape), np.dtype(dtype)

@@ -59,10 +59,17 @@ class Timer:
       self.library("NannCudaEventRecord", self.events[0], None)
       work()
       self.library("NannCudaEventRecord", self.events[1], None)
-      times.append(self.library.loaded.NannCudaSecondsBetween(*self.events))
+      times.append(self._between())
       if len(times) >= 5 and sum(times) > _LONG_SECONDS:
         break
     return statistics.median(times[2:])
+
+  def _between(self) -> float:
+    """Returns the time between the events; what failed in it shows here."""
+    seconds = self.library.loaded.NannCudaSecondsBetween(*self.events)
+    if seconds < 0:
+      raise ValueError(self.library.loaded.NannCudaError().decode())
+    return float(seconds)
 
 
 class Ceilings(NamedTuple):
@@ -90,11 +97,14 @@ def ceilings(library: cuda.Library, plan: Plan) -> Ceilings:
     ctypes.c_void_p,
   ]
   loaded.NannCudaMultiplyInRegisters.restype = ctypes.c_double
-  copy = timer.seconds(
-    lambda: loaded.NannCudaCopyOnDevice(
+
+  def copy() -> None:
+    if loaded.NannCudaCopyOnDevice(
       memory[1].pointer, memory[0].pointer, size_bytes, None
-    )
-  )
+    ):
+      raise ValueError(loaded.NannCudaError().decode())
+
+  copied_s = timer.seconds(copy)
   rates = []
   for is_matrix in [0, 1]:
     operations = 0.0
@@ -107,7 +117,7 @@ def ceilings(library: cuda.Library, plan: Plan) -> Ceilings:
 
     seconds = timer.seconds(multiply)
     rates.append(operations / seconds)
-  return Ceilings(2 * size_bytes / copy, *rates)
+  return Ceilings(2 * size_bytes / copied_s, *rates)
 
 
 def _paper(scale: float, num_rows: int) -> cuda.Paper:
@@ -160,14 +170,16 @@ def _share(
   rows_per_s: float,
   kind: str,
   sizes: worlds.Sizes,
-  limits: Ceilings,
+  limits: Ceilings | None,
 ) -> dict[str, float]:
-  """Returns the parts of the ceilings that this takes.
+  """Returns the parts of the ceilings that this takes, if they are known.
 
   Args:
     pairs_per_s: Scored.
     rows_per_s: Of item state, read from memory.
   """
+  if limits is None:
+    return {}
   number, uses_matrix_units = _KINDS[kind]
   operations = 2 * sizes.multiply_adds() * pairs_per_s
   most = limits.float16_per_s if uses_matrix_units else limits.float32_per_s
@@ -180,7 +192,7 @@ def _share(
 
 
 def neural(
-  library: cuda.Library, plan: Plan, limits: Ceilings
+  library: cuda.Library, plan: Plan, limits: Ceilings | None
 ) -> Iterator[dict[str, Any]]:
   """Times searches and scans with the attention scorer."""
   sizes, timer = plan.sizes, Timer(library, plan.repeats)
