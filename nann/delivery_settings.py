@@ -20,8 +20,21 @@ class ExportSettings(Settings):
     " own, slower, for a server as it is.",
     choices=("nann", "stock"),
   )
+  search_device: str = setting(
+    "cpu",
+    "export: cpu, or gpu: where the exported model walks the graph. It wants a"
+    " GPU here and where it is served, and --export-ops nann (docs/cuda.md).",
+    choices=("cpu", "gpu"),
+  )
   num_proof_users: int = setting(
     100,
     "export: users whose answers are compared before a model is published.",
     minimum=1,
   )
+
+  def check(self) -> None:
+    if self.search_device == "gpu" and self.export_ops != "nann":
+      raise ValueError(
+        f"--export-ops is {self.export_ops}, which has no search for a GPU;"
+        " wanted nann with --search-device gpu"
+      )

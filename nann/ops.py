@@ -179,6 +179,14 @@ def _is_on_gpu() -> bool:
   return labels.get(_GPU_OPS[0]) == _GPU_LABEL
 
 
+def is_for_gpu(node: tf.compat.v1.NodeDef) -> bool:
+  """Returns whether a node of a graph takes a kernel for GPUs."""
+  # To read an attribute that is not there would make it.
+  return "_kernel" in node.attr and (
+    node.attr["_kernel"].s == _GPU_LABEL.encode()
+  )
+
+
 def check_gpu() -> None:
   """Checks that a search can run on a GPU here.
 

@@ -6,7 +6,7 @@ from absl import flags
 
 from nann import command_line, config, paths
 
-_DATASET, _OPS = ("dataset_dir",), ("export_ops",)
+_DATASET, _OPS = ("dataset_dir",), ("export_ops", "search_device")
 
 _MANUAL = command_line.manual_page(
   "build_opt_graph.py - the whole retrieval as one graph",

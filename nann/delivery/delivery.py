@@ -14,6 +14,7 @@ from nann.delivery import (
   arrays,
   exec_graph,
   mock_requests,
+  placement,
   publishing,
   saved_model,
   serving_functions,
@@ -42,6 +43,7 @@ def build(
     exported = exec_graph.build(
       serving_functions.signatures(serving), names | values, export_ops
     )
+  placement.keep_on_cpu(exported.graph_def)
   signatures = exported.meta.signature_def
   if not serving.reads_embeddings_only:
     signatures[serving_functions.DEFAULT].CopyFrom(

@@ -85,6 +85,9 @@ def _by_embeddings(
   serving: Serving, histories: np.ndarray, to_raw: ToRaw
 ) -> Iterator[Case]:
   retriever, paper = serving.retriever, serving.paper
+  # In a graph, as exported: a search for a GPU wants one.
+  search = tf.function(retriever.found_by_levels)
+  policy = tensors.policy_tensors(paper)
   k = min(serving.k, len(retriever.items))
   widths = [
     width
@@ -101,9 +104,7 @@ def _by_embeddings(
     user_state = retriever.parts.user_state(
       None, tf.constant(comm_seq, tf.float32)
     )
-    found = retriever.found_by_levels(
-      user_state, tensors.policy_tensors(paper), k
-    )
+    found = search(user_state, policy, k)
     yield Case(
       "serving_default",
       {

@@ -9,7 +9,7 @@ import pathlib
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from nann.delivery import exec_graph
+from nann.delivery import exec_graph, placement
 from nann.delivery.array_nodes import ASSETS_INPUT, READ_ARRAYS
 
 # The file whose place the loader gives; the others lie beside it.
@@ -48,6 +48,7 @@ def write(
       )
     tf.compat.v1.add_to_collection(_MAIN_OP, ready)
     meta = tf.compat.v1.train.export_meta_graph(strip_default_attrs=True)
+  placement.keep_on_cpu(meta.graph_def)
   meta.meta_info_def.tags.append(tf.saved_model.SERVING)
   for name, signature in signatures.signature_def.items():
     meta.signature_def[name].CopyFrom(signature)

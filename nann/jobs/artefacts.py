@@ -21,6 +21,7 @@ def load_retriever(
   state_dtype: str,
   entries: np.ndarray | None = None,
   search_ops: str = "nann",
+  search_device: str = "cpu",
 ) -> Retriever:
   """Makes the retriever of an output folder.
 
@@ -31,6 +32,7 @@ def load_retriever(
     state_dtype: How the state of the items is kept.
     entries: [M] int32 rows where walks begin beside the history.
     search_ops: nann, or stock: TensorFlow's own.
+    search_device: cpu, or gpu: where graphs are walked.
 
   Raises:
     FileNotFoundError: An artefact is missing.
@@ -55,6 +57,7 @@ def load_retriever(
     state_dtype,
     entries,
     search_ops,
+    search_device,
   )
 
 

@@ -158,6 +158,7 @@ def make_serving(
     state_dtype=settings.search.item_state_dtype,
     entries=None if tuned is None else tuned.entries,
     search_ops=settings.export.export_ops,
+    search_device=settings.export.search_device,
   )
   assert retriever.index is not None
   start_level = retriever.index.hnsw.start_level
@@ -251,6 +252,7 @@ def _facts(
     "raw_id_dtype": serving.raw_item_ids.dtype.name,
     "item_state_dtype": settings.search.item_state_dtype,
     "export_ops": settings.export.export_ops,
+    "search_device": settings.export.search_device,
     "search": {
       "mode": serving.plan.mode,
       "policy": settings.search.search_policy,

@@ -58,3 +58,9 @@ def beam_search(
     hops=policy.hops,
     limits=policy.limits,
   )
+
+
+def beam_search_on_gpu(*arguments: Any) -> ops.Found:
+  """Does the same by the op's kernel for GPUs; in a graph only."""
+  with ops.search_on_gpu():
+    return beam_search(*arguments)

@@ -30,6 +30,29 @@ def stock_parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
   return whole._replace(score=score)
 
 
+def gpu_parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
+  """Returns those of `parts`, with int64 in the states in place of int32.
+
+  TensorFlow keeps int32 in the memory of the host.
+  """
+  whole = parts(scorer, dtype)
+
+  def widened(state: Any) -> Any:
+    return tf.nest.map_structure(_widen, state)
+
+  def item_state(items: Items | None, embedding: tf.Tensor) -> Any:
+    return widened(whole.item_state(items, embedding))
+
+  def user_state(history: Items | None, embedding: tf.Tensor) -> Any:
+    return widened(whole.user_state(history, embedding))
+
+  return whole._replace(item_state=item_state, user_state=user_state)
+
+
+def _widen(tensor: tf.Tensor) -> tf.Tensor:
+  return tf.cast(tensor, tf.int64) if tensor.dtype == tf.int32 else tensor
+
+
 def _with_states_of(whole: ScoringParts, dtype: tf.DType) -> ScoringParts:
   """Returns parts that keep the items' states in some dtype."""
 

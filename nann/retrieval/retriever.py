@@ -30,9 +30,11 @@ _STATE_ROWS = 16384
 # The searches of a batch run in parallel, as many as there are processors.
 _BATCH_USERS = 64
 
+# By ops and device.
 _SEARCH_OPS = {
-  "nann": (beam_search.beam_search, inference.parts),
-  "stock": (reference.beam_search, inference.stock_parts),
+  ("nann", "cpu"): (beam_search.beam_search, inference.parts),
+  ("nann", "gpu"): (beam_search.beam_search_on_gpu, inference.gpu_parts),
+  ("stock", "cpu"): (reference.beam_search, inference.stock_parts),
 }
 
 Progress = Callable[[int], None]
@@ -50,6 +52,7 @@ class Retriever:
     state_dtype: str = "float32",
     entries: np.ndarray | None = None,
     search_ops: str = "nann",
+    search_device: str = "cpu",
   ) -> None:
     """Computes the items' states.
 
@@ -62,9 +65,11 @@ class Retriever:
       entries: [M] int32 rows where walks of policy best_first begin beside the
         history; None: the medoids of the index.
       search_ops: nann, or stock: without our ops, and slower.
+      search_device: cpu, or gpu: where graphs are walked; with nann only.
 
     Raises:
-      ValueError: The index was built for another number of items.
+      ValueError: The index was built for another number of items, or there is
+        no GPU to search on.
     """
     if index is not None and index.num_rows != len(items):
       raise ValueError(
@@ -74,7 +79,9 @@ class Retriever:
     self.items = items
     self.index = index
     self.scorer = scorer
-    self._beam_search, make_parts = _SEARCH_OPS[search_ops]
+    self._beam_search, make_parts = _SEARCH_OPS[search_ops, search_device]
+    if search_device == "gpu":
+      ops.check_gpu()
     if state_dtype == "float16":
       ops.expect_float16()
     self.parts = make_parts(scorer, tf.as_dtype(state_dtype))

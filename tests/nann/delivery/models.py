@@ -34,7 +34,10 @@ Answers = dict[str, np.ndarray]
 
 
 def retriever(
-  name: str = "attention", dtype: str = "float32", search_ops: str = "nann"
+  name: str = "attention",
+  dtype: str = "float32",
+  search_ops: str = "nann",
+  search_device: str = "cpu",
 ) -> Retriever:
   """Makes a model whose rows are not in the order of the ids."""
   spec = ScorerSpec(NUM_ITEMS, NUM_CATEGORIES, emb_dim=EMB_DIM, seed=0)
@@ -49,7 +52,13 @@ def retriever(
   )
   arrays = ItemArrays(item_ids, CATEGORIES[item_ids], embeddings)
   return Retriever(
-    scorer, arrays, index, CATEGORIES, dtype, search_ops=search_ops
+    scorer,
+    arrays,
+    index,
+    CATEGORIES,
+    dtype,
+    search_ops=search_ops,
+    search_device=search_device,
   )
 
 
@@ -63,7 +72,10 @@ def serving(
 ) -> Serving:
   """Makes what an export is made of."""
   found = retriever(
-    name, changes.pop("dtype", "float32"), changes.pop("search_ops", "nann")
+    name,
+    changes.pop("dtype", "float32"),
+    changes.pop("search_ops", "nann"),
+    changes.pop("search_device", "cpu"),
   )
   plan = answering.Plan(
     mode,

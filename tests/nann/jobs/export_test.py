@@ -225,3 +225,15 @@ def kill_exports(run: Run, number: int) -> None:
 @pytest.mark.slow
 def test_killed_export_shows_no_broken_version(run: Run) -> None:
   kill_exports(run, 3)
+
+
+def test_missing_gpu_is_named(run: Run) -> None:
+  done = run_python(
+    "main.py", "--job-type=export", *run.flags, "--search-device=gpu"
+  )
+  if done.returncode == 0:
+    pytest.skip("there is a GPU")
+  assert (
+    "has no kernel for GPUs" in done.stderr
+    or "TensorFlow sees no GPU here" in done.stderr
+  )
