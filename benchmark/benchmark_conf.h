@@ -25,6 +25,7 @@ struct ModelConf {
   std::vector<std::string> runmeta;  // Files of requests.
   std::string config_proto, run_options;
   int64_t predictor_num = 1;
+  std::vector<std::string> devices;  // Of instances, in turn; or none.
   double qps = -1.0;
   double switch_interval = 0.0;  // Seconds; 0: never.
 };

@@ -19,7 +19,7 @@ using google::protobuf::FieldDescriptorProto;
 using google::protobuf::FileDescriptorProto;
 using google::protobuf::Message;
 
-enum class Kind { kText, kPath, kPaths, kNumber, kInteger };
+enum class Kind { kText, kTexts, kPath, kPaths, kNumber, kInteger };
 
 struct Field {
   const char* name;
@@ -44,6 +44,9 @@ constexpr Field kModelFields[] = {
     {"run_options", Kind::kPath, "File of a tensorflow.RunOptions as text."},
     {"predictor_num", Kind::kInteger,
      "Instances of the model that take turns; default 1."},
+    {"devices", Kind::kTexts,
+     "Where instances run that the model leaves a choice, in turn, such as "
+     "/GPU:1; default: TensorFlow chooses. In a file it may be repeated."},
     {"qps", Kind::kNumber,
      "Requests a second in an open loop; default -1: as fast as possible, in a "
      "closed loop."},
@@ -74,9 +77,10 @@ void AddFields(const Field* fields, size_t number, DescriptorProto* message) {
     FieldDescriptorProto* field = message->add_field();
     field->set_name(fields[i].name);
     field->set_number(message->field_size());
-    field->set_label(fields[i].kind == Kind::kPaths
-                         ? FieldDescriptorProto::LABEL_REPEATED
-                         : FieldDescriptorProto::LABEL_OPTIONAL);
+    const bool is_repeated =
+        fields[i].kind == Kind::kPaths || fields[i].kind == Kind::kTexts;
+    field->set_label(is_repeated ? FieldDescriptorProto::LABEL_REPEATED
+                                 : FieldDescriptorProto::LABEL_OPTIONAL);
     field->set_type(
         fields[i].kind == Kind::kNumber    ? FieldDescriptorProto::TYPE_DOUBLE
         : fields[i].kind == Kind::kInteger ? FieldDescriptorProto::TYPE_INT64
@@ -132,6 +136,15 @@ void Get(const Message& message, const char* name, int64_t* value) {
   }
 }
 
+void Get(const Message& message, const char* name,
+         std::vector<std::string>* values) {
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(name);
+  const auto* reflection = message.GetReflection();
+  for (int i = 0; i < reflection->FieldSize(message, field); ++i) {
+    values->push_back(reflection->GetRepeatedString(message, field, i));
+  }
+}
+
 ModelConf ToModel(const Message& message) {
   ModelConf model;
   Get(message, "name", &model.name);
@@ -144,12 +157,8 @@ ModelConf ToModel(const Message& message) {
   Get(message, "predictor_num", &model.predictor_num);
   Get(message, "qps", &model.qps);
   Get(message, "switch_interval", &model.switch_interval);
-  const FieldDescriptor* runmeta =
-      message.GetDescriptor()->FindFieldByName("runmeta");
-  const auto* reflection = message.GetReflection();
-  for (int i = 0; i < reflection->FieldSize(message, runmeta); ++i) {
-    model.runmeta.push_back(reflection->GetRepeatedString(message, runmeta, i));
-  }
+  Get(message, "runmeta", &model.runmeta);
+  Get(message, "devices", &model.devices);
   return model;
 }
 

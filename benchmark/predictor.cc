@@ -59,13 +59,10 @@ absl::Status Predictor::ReadAllRequests() {
 }
 
 absl::Status Predictor::Load(std::shared_ptr<Instances>* instances) const {
-  auto loaded = std::make_shared<Instances>(conf_.predictor_num);
-  for (auto& model : *loaded) {
-    TF_RETURN_IF_ERROR(
-        conf_.saved_model.empty()
-            ? ServedModel::FromGraph(conf_.frozen_graph, conf_.meta_graph,
-                                     options_, &model)
-            : ServedModel::FromSavedModel(conf_.saved_model, options_, &model));
+  auto loaded = std::make_shared<Instances>();
+  for (int64_t number = 0; number < conf_.predictor_num; ++number) {
+    std::unique_ptr<ServedModel>& model = loaded->emplace_back();
+    TF_RETURN_IF_ERROR(LoadInstance(number, &model));
     for (size_t i = 0; i < requests_.size(); ++i) {
       NamedTensors outputs;
       const absl::Status status =
@@ -77,6 +74,21 @@ absl::Status Predictor::Load(std::shared_ptr<Instances>* instances) const {
   }
   *instances = std::move(loaded);
   return absl::OkStatus();
+}
+
+absl::Status Predictor::LoadInstance(
+    int64_t number, std::unique_ptr<ServedModel>* model) const {
+  ModelOptions options = options_;
+  if (!conf_.devices.empty()) {
+    options.device = conf_.devices[number % conf_.devices.size()];
+  }
+  const absl::Status status =
+      conf_.saved_model.empty()
+          ? ServedModel::FromGraph(conf_.frozen_graph, conf_.meta_graph,
+                                   options, model)
+          : ServedModel::FromSavedModel(conf_.saved_model, options, model);
+  if (options.device.empty() || status.ok()) return status;
+  return Prefixed(status, absl::StrCat("devices: ", options.device, ": "));
 }
 
 std::shared_ptr<Predictor::Instances> Predictor::Current() {

@@ -50,6 +50,8 @@ class Predictor : public Target {
 
   absl::Status ReadAllRequests();
   absl::Status Load(std::shared_ptr<Instances>* instances) const;
+  absl::Status LoadInstance(int64_t number,
+                            std::unique_ptr<ServedModel>* model) const;
   absl::Status Switch();
   std::shared_ptr<Instances> Current();
 

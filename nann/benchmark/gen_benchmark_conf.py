@@ -26,9 +26,14 @@ _MANUAL = command_line.manual_page(
     "ON A GPU": [
       "  The caches of the original's tool have one name today:",
       "  TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=./xla_cache stands",
-      "  for TF_XLA_CUBIN_CACHE_DIR and TF_XLA_PTX_CACHE_DIR. With several",
-      "  instances of the model (predictor_num), nvidia-cuda-mps-control -d",
-      "  lets them share the GPU.",
+      "  for TF_XLA_CUBIN_CACHE_DIR and TF_XLA_PTX_CACHE_DIR.",
+      "",
+      "  A model that was exported with --search-device gpu searches there.",
+      "  A logical device of TensorFlow runs one search after another. For",
+      "  several at once: make several (virtual_devices in config_proto),",
+      "  give each an instance of the model (predictor_num, devices);",
+      "  docs/cuda.md shows how. nvidia-cuda-mps-control -d is for several",
+      "  processes on one GPU, and not needed for this.",
     ],
   },
 )
@@ -45,6 +50,7 @@ bench_model_config {{
   # Only the requests to one signature: signature_key: "retrieve"
   # Session and run options, as files of text: config_proto, run_options
   predictor_num: 1
+  # Where the instances run, in turn: devices: "/GPU:0" devices: "/GPU:1"
   # Requests a second; -1: as fast as possible.
   qps: -1
   # Seconds after which the model is loaded anew under load; 0: never.

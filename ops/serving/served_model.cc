@@ -8,14 +8,18 @@
 #include "absl/strings/str_join.h"
 #include "tensorflow/c/c_api.h"
 #include "tensorflow/cc/saved_model/loader.h"
+#include "tensorflow/cc/saved_model/reader.h"
+#include "tensorflow/core/framework/device_attributes.pb.h"
 #include "tensorflow/core/framework/graph.pb.h"
 #include "tensorflow/core/framework/types.h"
 #include "tensorflow/core/platform/env.h"
+#include "tensorflow/core/util/device_name_utils.h"
 
 namespace nann {
 namespace {
 
 using tensorflow::DataTypeString;
+using tensorflow::DeviceNameUtils;
 using tensorflow::GraphDef;
 using tensorflow::MetaGraphDef;
 using tensorflow::NodeDef;
@@ -65,6 +69,42 @@ std::map<std::string, typename Map::mapped_type> InOrder(const Map& entries) {
 std::string FolderOf(const std::string& file) {
   const size_t slash = file.rfind('/');
   return slash == std::string::npos ? "." : file.substr(0, slash);
+}
+
+// Gives nodes that name no device the one that is wanted. TensorFlow itself
+// would say only at the first request that there is none of this name.
+absl::Status SetDevice(const std::string& device, Session* session,
+                       GraphDef* graph) {
+  std::vector<tensorflow::DeviceAttributes> there;
+  TF_RETURN_IF_ERROR(session->ListDevices(&there));
+  DeviceNameUtils::ParsedName wanted, name;
+  const bool is_name =
+      DeviceNameUtils::ParseFullOrLocalName(device, &wanted) && wanted.has_id;
+  std::vector<std::string> names;
+  for (const tensorflow::DeviceAttributes& known : there) {
+    names.push_back(known.name());
+    if (!is_name || !DeviceNameUtils::ParseFullName(known.name(), &name) ||
+        !DeviceNameUtils::IsCompleteSpecification(wanted, name)) {
+      continue;
+    }
+    for (NodeDef& node : *graph->mutable_node()) {
+      if (node.device().empty()) node.set_device(known.name());
+    }
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "device ", device, " is not among ", absl::StrJoin(names, ", ")));
+}
+
+absl::Status MakeSession(const ModelOptions& options, GraphDef* graph,
+                         std::unique_ptr<Session>* session) {
+  Session* made = nullptr;
+  TF_RETURN_IF_ERROR(tensorflow::NewSession(options.session, &made));
+  session->reset(made);
+  if (!options.device.empty()) {
+    TF_RETURN_IF_ERROR(SetDevice(options.device, session->get(), graph));
+  }
+  return (*session)->Create(*graph);
 }
 
 // Reads a protobuf; .pbtxt is text.
@@ -117,11 +157,14 @@ ServedModel::~ServedModel() {
 absl::Status ServedModel::FromSavedModel(const std::string& folder,
                                          const ModelOptions& options,
                                          std::unique_ptr<ServedModel>* model) {
-  tensorflow::SavedModelBundle bundle;
-  TF_RETURN_IF_ERROR(tensorflow::LoadSavedModel(options.session, {}, folder,
-                                                {kServe}, &bundle));
-  model->reset(new ServedModel(std::move(bundle.session), options.run));
-  return (*model)->AddSignatures(bundle.meta_graph_def);
+  MetaGraphDef meta;
+  TF_RETURN_IF_ERROR(
+      tensorflow::ReadMetaGraphDefFromSavedModel(folder, {kServe}, &meta));
+  std::unique_ptr<Session> session;
+  TF_RETURN_IF_ERROR(MakeSession(options, meta.mutable_graph_def(), &session));
+  TF_RETURN_IF_ERROR(tensorflow::RestoreSession({}, meta, folder, &session));
+  model->reset(new ServedModel(std::move(session), options.run));
+  return (*model)->AddSignatures(meta);
 }
 
 absl::Status ServedModel::FromGraph(const std::string& graph_file,
@@ -133,8 +176,8 @@ absl::Status ServedModel::FromGraph(const std::string& graph_file,
   TF_RETURN_IF_ERROR(ReadProto(graph_file, &graph));
   TF_RETURN_IF_ERROR(ReadProto(meta_file, &meta));
   SetAssetsFolder(absl::StrCat(FolderOf(graph_file), "/", kAssets), &graph);
-  std::unique_ptr<Session> session(tensorflow::NewSession(options.session));
-  TF_RETURN_IF_ERROR(session->Create(graph));
+  std::unique_ptr<Session> session;
+  TF_RETURN_IF_ERROR(MakeSession(options, &graph, &session));
   if (HasNode(graph, kReadArrays)) {
     TF_RETURN_IF_ERROR(session->Run({}, {}, {kReadArrays}, nullptr));
   }

@@ -31,6 +31,8 @@ absl::Status LoadOps(const std::string& library);
 struct ModelOptions {
   tensorflow::SessionOptions session;
   tensorflow::RunOptions run;
+  // Of nodes that name none, such as /GPU:1; "": TensorFlow chooses.
+  std::string device;
 };
 
 // Options for requests that run in parallel: one thread for each, its own.

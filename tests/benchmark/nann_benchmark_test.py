@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -54,8 +55,19 @@ def requests(
 def run(
   binary: pathlib.Path, *arguments: object
 ) -> subprocess.CompletedProcess:
+  return run_with({}, binary, *arguments)
+
+
+def run_with(
+  variables: dict[str, str], binary: pathlib.Path, *arguments: object
+) -> subprocess.CompletedProcess:
+  """Runs the program with some variables of the environment."""
   return subprocess.run(
-    [binary, *map(str, arguments)], capture_output=True, text=True, check=False
+    [binary, *map(str, arguments)],
+    env={**os.environ, **variables},
+    capture_output=True,
+    text=True,
+    check=False,
   )
 
 
@@ -195,6 +207,50 @@ def test_two_models_of_a_file_share_the_threads(
   assert found["closed"]["answers"] > found["open"]["answers"] > 0
 
 
+TWO_CPUS = 'device_count { key: "CPU" value: 2 } log_device_placement: true'
+
+
+@pytest.mark.parametrize("form", ["saved_model", "frozen_graph"])
+def test_instances_run_on_the_devices_in_turn(
+  binary: pathlib.Path,
+  exported: Exported,
+  requests: pathlib.Path,
+  tmp_path: pathlib.Path,
+  form: str,
+) -> None:
+  (tmp_path / "session").write_text(TWO_CPUS)
+  model = f'saved_model: "{exported.version}"'
+  if form == "frozen_graph":
+    files = exported.target
+    model = (
+      f'frozen_graph: "{files.exec_graph}" meta_graph: "{files.exec_meta}"'
+    )
+  conf = tmp_path / "conf"
+  conf.write_text(
+    f"""bench_model_config {{
+      name: "mine" {model} runmeta: "{requests}" config_proto: "session"
+      predictor_num: 3 devices: "/CPU:1" devices: "/device:CPU:0"
+    }}
+    json: "result" """
+  )
+  done = run_with(
+    {"TF_CPP_MIN_LOG_LEVEL": "0"}, binary, conf, *SHORT, "--qps=100"
+  )
+  assert done.returncode == 0, done.stderr
+  # TensorFlow says where it has put each node of each instance.
+  placed = re.findall(r"Nann>BeamSearch\).*device:CPU:(\d)", done.stderr)
+  assert sorted(set(placed)) == ["0", "1"]
+  assert placed.count("1") == 2 * placed.count("0")
+  found = json.loads((tmp_path / "result").read_text())["figures"]["models"]
+  wanted = exported.ask("retrieve", history_item_ids=to_raw(histories(7)))[
+    "num_scored"
+  ]
+  figures = found["mine"]
+  assert figures["answers"] > 0
+  assert figures["errors"] == 0
+  assert abs(figures["num_scored"] - np.mean(wanted)) < 0.1 * np.mean(wanted)
+
+
 def test_requests_that_fail_are_named_before_the_load(
   binary: pathlib.Path, exported: Exported, tmp_path: pathlib.Path
 ) -> None:
@@ -216,6 +272,8 @@ WRONG = {
   "--qps=0": "qps is 0, wanted a number above 0, or -1",
   "--qps=fast": "--qps is fast: ",
   "--predictor_num=0": "predictor_num is 0, wanted 1 to 1000",
+  "--devices=/CPU:1": "devices: /CPU:1: device /CPU:1 is not among /job:local",
+  "--devices=CPU": "devices: CPU: device CPU is not among /job:local",
   "--switch_interval=-1": "switch_interval is -1, wanted seconds",
   "--duration=0": "duration is 0, wanted seconds above 0",
   "--warm_up=-1": "warm_up is -1",
