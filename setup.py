@@ -8,7 +8,7 @@ nann/_front (requests to job serve without Python). The same sources of ops/core
 go into the first two; each kernels_<set>.cc is compiled for its own instruction
 set.
 
-Where nvcc is, the ops get their kernel for GPUs (ops/cuda, ops/tf/gpu); set
+Where nvcc is, the ops get their kernels for GPUs (ops/cuda, ops/tf/gpu); set
 NANN_CUDA to on or off instead of auto, NANN_CUDA_ARCHITECTURES to choose GPUs.
 `python setup.py build_cuda` makes build/cuda/libnann_cuda.so of ops/cuda alone.
 """
@@ -96,7 +96,7 @@ def nvcc() -> str | None:
 
 
 def builds_cuda() -> bool:
-  """Returns whether the op library is to have its kernel for GPUs.
+  """Returns whether the op library is to have its kernels for GPUs.
 
   NANN_CUDA is on, off or auto: if nvcc is there.
   """

@@ -126,8 +126,8 @@ def test_scorer_sees_few_shapes() -> None:
   assert len(seen) == 31
 
 
-def compiled_search() -> Callable[[], ops.Found]:
-  """A search with a scorer that XLA compiles."""
+def compiled_search() -> Callable[[int], ops.Found]:
+  """A search of so many steps at most, with a scorer that XLA compiles."""
   arguments = chain_of_stars(20)
   compiled = tf.function(lookup, jit_compile=True)
 
@@ -140,7 +140,12 @@ def compiled_search() -> Callable[[], ops.Found]:
     tf.TensorSpec([None, None], tf.float32),
     tf.TensorSpec([None, None], tf.int64),
   )
-  return gpu_kernel.function_of(arguments)
+  search = gpu_kernel.function_of(arguments)
+
+  def of_steps(most: int) -> ops.Found:
+    return search(limits=tf.constant([1, 1, most, 1 << 20], tf.int64))
+
+  return of_steps
 
 
 _COUNT_COMPILATIONS = """
@@ -151,10 +156,10 @@ def number():
   return len(list(pathlib.Path(sys.argv[1]).glob("*before_optimizations.txt")))
 
 search = gpu_beam_search_test.compiled_search()
-found = search()
+found = search(21)
 print(int(found.num_scored.numpy().sum()), number(), end=" ")
-for _ in range(3):
-  search()
+for most in (21, 4, 13, 17, 1):
+  search(most)
 print(number())
 """
 
@@ -174,7 +179,8 @@ def test_compiled_scorer_is_compiled_once_for_a_shape(
     check=False,
   )
   assert done.returncode == 0, done.stderr
-  # Steps ask for 1 to 172 rows: 64, 128 and 256 with their padding.
+  # Steps ask for 1 to 172 rows: 64, 128 and 256 with their padding. What comes
+  # later is compiled already, however many rows it asks for.
   num_scored, first, later = done.stdout.split()[-3:]
   assert int(num_scored) == 1 + sum(1 + 9 * step for step in range(20))
   assert (int(first), int(later)) == (3, 3)

@@ -1,6 +1,6 @@
-"""The GPU kernel of Nann>BeamSearch, built to run on a processor.
+"""The kernels of our ops for GPUs, built to run on a processor.
 
-The kernel's own code, TensorFlow's real one, and the emulator in place of CUDA;
+The kernels' own code, TensorFlow's real one, and the emulator in place of CUDA;
 registered for the CPU.
 """
 
@@ -57,7 +57,7 @@ def _build() -> pathlib.Path:
 
 @functools.cache
 def load() -> None:
-  """Makes the kernel known. Skips the test where the objects are missing."""
+  """Makes the kernels known. Skips the test where objects are missing."""
   ops.library()
   tf.load_library(str(_build()))
 
@@ -67,13 +67,16 @@ def call(arguments: dict[str, Any]) -> ops.Found:
   return function_of(arguments)()
 
 
-def function_of(arguments: dict[str, Any]) -> Callable[[], ops.Found]:
-  """Returns a function that calls it, the same kernel every time."""
+def function_of(arguments: dict[str, Any]) -> Callable[..., ops.Found]:
+  """Returns a function that calls it, the same kernel every time.
+
+  What it is given, tensors by name, stands for arguments of this name.
+  """
   load()
 
   @tf.function(autograph=False)
-  def search() -> ops.Found:
+  def search(**given: tf.Tensor) -> ops.Found:
     with ops.search_on_gpu():
-      return ops.Found(*ops.library().nann_beam_search(**arguments))
+      return ops.Found(*ops.library().nann_beam_search(**arguments | given))
 
   return search
