@@ -33,6 +33,7 @@ import trained_run
 
 from nann import ops
 from nann.jobs import measuring
+from nann.model.scorer import PairNetwork
 from nann.retrieval import entries, metrics
 from nann.retrieval import result as results
 
@@ -153,7 +154,7 @@ def _multiply_adds(
   """Returns [n]: multiply-adds of the folded network for each request."""
   lengths = np.maximum((histories > 0).sum(axis=1), 1)
   network = run.retriever.scorer.parts().network
-  assert network is not None
+  assert isinstance(network, PairNetwork)
   kernels = sum(int(np.prod(kernel.shape)) for kernel in network.kernels)
   width = int(network.slopes[0].shape[0])
   pair = 2 * width * lengths + kernels + int(network.out.shape[0])

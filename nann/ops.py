@@ -7,7 +7,7 @@ registered (ops/tf).
 import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -308,6 +308,44 @@ def pair_score(
     kernels=list(kernels),
     biases=list(biases),
     out=out,
+  )
+
+
+def term_score(
+  item_state: Mapping[str, tf.Tensor],
+  user_state: Mapping[str, tf.Tensor],
+  max_logit: float,
+) -> tf.Tensor:
+  """Calls `Nann>TermScore`: a sum of terms and a mass of a pair in one op.
+
+  Args:
+    item_state: vector [1, N, D], bias [1, N]; query, reply [1, N, Q], all
+      float32, float16 or bfloat16; category_id, item_id [1, N] int32.
+    user_state: vector [B, D]; keys [B, Q, L], key_logits [B, L], values
+      [B, L, Q]; category_ids, item_ids [B, R] int32, category_weights,
+      repeat_mass [B, R].
+    max_logit: Bound of the logits.
+
+  Without attention (query and reply, keys, key_logits and values) or without
+  what ids say (category_id and item_id, and the last four of a user) these are
+  left out together.
+
+  Returns:
+    [B, N] float32.
+  """
+  items, user = dict(item_state), dict(user_state)
+  if "query" not in items:
+    items["query"] = items["reply"] = items["vector"][..., :0]
+    user["key_logits"] = user["vector"][:, :0]
+    user["keys"] = user["values"] = user["vector"][:, None, :0][:, :0]
+  if "item_id" not in items:
+    items["item_id"] = items["category_id"] = tf.zeros([1, 0], tf.int32)
+    user["item_ids"] = tf.zeros([tf.shape(user["vector"])[0], 0], tf.int32)
+    user["category_ids"] = user["item_ids"]
+    user["repeat_mass"] = user["category_weights"] = user["vector"][:, :0]
+  user_vector = user.pop("vector")
+  return library().nann_term_score(
+    **items, user_vector=user_vector, **user, max_logit=max_logit
   )
 
 

@@ -30,7 +30,14 @@ from nann.model.encoder import (
 from nann.model.item_features import ItemFeatures
 from nann.model.layers import Dense, Phase, PReLU
 from nann.model.neighbors import Neighbors, NeighborTerm
-from nann.model.scorer import History, Items, Scorer, ScorerSpec
+from nann.model.scorer import (
+  History,
+  Items,
+  Scorer,
+  ScorerSpec,
+  ScoringParts,
+  TermNetwork,
+)
 from nann.model.warm_start import WarmStart
 
 _WIDTH, _ATTENTION = 128, 32
@@ -195,6 +202,13 @@ class NannPlusScorer(Scorer):
       scores += self.categories.score(user_state, item_state)
       scores = self.repeats.add(scores, user_state, item_state)
     return scores
+
+  def parts(self) -> ScoringParts:
+    network = TermNetwork(
+      max_logit=terms.MAX_LOGIT,
+      query_width=_ATTENTION if self.spec.attention_term else 0,
+    )
+    return super().parts()._replace(network=network)
 
   def positions(self, history: History, noise: Noise | None) -> Positions:
     """Returns what is known after each position of histories [B, L]."""

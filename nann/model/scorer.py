@@ -79,6 +79,30 @@ class PairNetwork(NamedTuple):
   history: HistoryNetwork | None = None
 
 
+class TermNetwork(NamedTuple):
+  """A pair part of a form that can run as one op: a sum of terms, and a mass.
+
+    s     = item vector . user vector + item bias
+          + (softmax(bound(query keys) + key_logits) values) . reply
+          + sum of category_weights where category_ids is category_id
+    mass  = sum of repeat_mass where item_ids is item_id
+    score = log(exp(s) + mass)
+
+  with bound(x) = max_logit tanh(x / max_logit). The states are dicts of what
+  the formula names: of an item vector [..., D], bias [...], query and reply
+  [..., Q], category_id and item_id [...] int32; of a user vector [B, D], keys
+  [B, Q, L], key_logits [B, L], values [B, L, Q], and four of [B, L]. They may
+  be without what the attention needs, and without what ids say.
+
+  Attributes:
+    max_logit: See above.
+    query_width: Q; 0: no attention.
+  """
+
+  max_logit: float
+  query_width: int
+
+
 class ScoringParts(NamedTuple):
   """A scorer at inference, as the retriever uses it.
 
@@ -86,13 +110,13 @@ class ScoringParts(NamedTuple):
     item_state: (items or None, item_embedding [..., D]) -> nest [..., *].
     user_state: (history or None, history_embedding [B, L, H]) -> nest [B, *].
     score: (user_state, item_state nest [B or 1, N, *]) -> [B, N] float32.
-    network: What `score` is, where it has the form of a `PairNetwork`.
+    network: What `score` is, where it has the form of one of these.
   """
 
   item_state: Callable[[Items | None, tf.Tensor], Any]
   user_state: Callable[[Items | None, tf.Tensor], Any]
   score: Callable[[Any, Any], tf.Tensor]
-  network: PairNetwork | None = None
+  network: PairNetwork | TermNetwork | None = None
 
 
 def mlp_network(

@@ -15,7 +15,7 @@ from nann.model.layers import Dense, Initializer
 from nann.model.scorer import Items
 
 _MASKED_LOGIT = -1e9
-_MAX_LOGIT = 10.0
+MAX_LOGIT = 10.0
 
 # (weights of positions l after t [L, L], values of item and position) -> sums:
 # see `after_each_position` and `after_own_position`.
@@ -74,12 +74,12 @@ class AttentionTerm(tf.Module):
   def user_state(
     self, hidden: tf.Tensor, valid: tf.Tensor, count: tf.Tensor
   ) -> dict[str, tf.Tensor]:
-    """Returns keys and values [B, W, L] and what is added to logits, [B, L]."""
+    """Returns keys [B, W, L], logits of ages [B, L] and values [B, L, W]."""
     logits = self.ages.after(count, tf.shape(valid)[1])
     return {
       "keys": tf.transpose(self.key(hidden), [0, 2, 1]),
       "key_logits": logits * valid + (1.0 - valid) * _MASKED_LOGIT,
-      "values": tf.transpose(self.value(hidden * valid[..., None]), [0, 2, 1]),
+      "values": self.value(hidden * valid[..., None]),
     }
 
   def score(
@@ -88,7 +88,9 @@ class AttentionTerm(tf.Module):
     """Returns [B, N]."""
     logits = _bounded(tf.matmul(item_state["query"], user_state["keys"]))
     weights = tf.nn.softmax(logits + user_state["key_logits"][:, None])
-    answers = tf.matmul(item_state["reply"], user_state["values"])
+    answers = tf.matmul(
+      item_state["reply"], user_state["values"], transpose_b=True
+    )
     return tf.reduce_sum(weights * answers, axis=-1)
 
   def at_positions(
@@ -206,7 +208,7 @@ def _is_own(scores: tf.Tensor) -> bool:
 
 def _bounded(logits: tf.Tensor) -> tf.Tensor:
   """Returns logits within +-10, so that their exp needs no maximum."""
-  return _MAX_LOGIT * tf.tanh(logits / _MAX_LOGIT)
+  return MAX_LOGIT * tf.tanh(logits / MAX_LOGIT)
 
 
 def _same(item_side: tf.Tensor, user_side: tf.Tensor) -> tf.Tensor:

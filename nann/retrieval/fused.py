@@ -1,4 +1,4 @@
-"""The pair part of attention and MLP scorers as one op instead of two dozen.
+"""The pair part of a scorer as one op instead of one or two dozen.
 
 A search scores a hundred items at a time: between small ops, most of the time
 goes into starting them.
@@ -10,7 +10,13 @@ from typing import Any
 import tensorflow as tf
 
 from nann import ops
-from nann.model.scorer import HistoryNetwork, Items, PairNetwork, ScoringParts
+from nann.model.scorer import (
+  HistoryNetwork,
+  Items,
+  PairNetwork,
+  ScoringParts,
+  TermNetwork,
+)
 
 _LANES = 16
 _MASKED_LOGIT = -1e9
@@ -21,12 +27,19 @@ def can_fuse(parts: ScoringParts) -> bool:
   network = parts.network
   if network is None:
     return False
+  if isinstance(network, TermNetwork):
+    return network.query_width % _LANES == 0
   widths = [slope.shape[0] for slope in network.slopes]
   return all(width % _LANES == 0 for width in widths)
 
 
 def fuse(parts: ScoringParts) -> ScoringParts:
   """Returns the same functions, with the pair part as one op."""
+  if isinstance(parts.network, TermNetwork):
+    max_logit = parts.network.max_logit
+    return parts._replace(
+      score=lambda user, items: ops.term_score(items, user, max_logit)
+    )
   assert parts.network is not None
   network = _with_constants(parts.network)
 

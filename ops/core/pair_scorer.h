@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/core/state_type.h"
+
 namespace nann {
 
 // One dense layer: [inputs, outputs] float32, row-major, and [outputs].
@@ -44,9 +46,6 @@ struct PairModel {
 };
 
 constexpr int64_t kPairLanes = 16;
-
-// Types that the items' state may have.
-enum class StateType { kFloat32, kFloat16, kBfloat16 };
 
 // State of n items, row after row.
 struct PairItems {

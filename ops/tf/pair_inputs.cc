@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "ops/tf/op_inputs.h"
 
 namespace nann {
 namespace {
@@ -23,12 +24,6 @@ const float* Floats(const Tensor& tensor) {
   return tensor.flat<float>().data();
 }
 
-StateType TypeOf(tensorflow::DataType dtype) {
-  if (dtype == tensorflow::DT_HALF) return StateType::kFloat16;
-  if (dtype == tensorflow::DT_BFLOAT16) return StateType::kBfloat16;
-  return StateType::kFloat32;
-}
-
 absl::Status ReadItems(OpKernelContext* context, PairInputs* inputs) {
   const Tensor &query = context->input(0), &hidden = context->input(1);
   if (hidden.dims() != 3 || !IsWide(hidden.dim_size(2)) ||
@@ -43,7 +38,7 @@ absl::Status ReadItems(OpKernelContext* context, PairInputs* inputs) {
   }
   inputs->model.width = hidden.dim_size(2);
   inputs->model.query_width = query.dim_size(2);
-  inputs->type = TypeOf(hidden.dtype());
+  inputs->type = StateTypeOf(hidden.dtype());
   inputs->query = query.data();
   inputs->hidden = hidden.data();
   inputs->num_items = hidden.dim_size(1);

@@ -5,11 +5,11 @@
 
 #include "ops/core/pair_scorer.h"
 #include "ops/tf/float_memory.h"
+#include "ops/tf/op_inputs.h"
 #include "ops/tf/pair_inputs.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/platform/threadpool.h"
 
 namespace nann {
 namespace {
@@ -18,9 +18,6 @@ using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
-
-// Items that are worth handing to another thread.
-constexpr int64_t kShardItems = 512;
 
 REGISTER_OP("Nann>PairScore")
     .Input("query: T")
@@ -101,23 +98,14 @@ class PairScoreOp : public OpKernel {
     const int64_t item_bytes = inputs.type == StateType::kFloat32 ? 4 : 2;
     const char* const queries = static_cast<const char*>(inputs.query);
     const char* const hiddens = static_cast<const char*>(inputs.hidden);
-    const auto score = [&](int64_t begin, int64_t end) {
+    ShareItems(context, inputs.num_items, [&](int64_t begin, int64_t end) {
       const int64_t item = first + begin;
       const PairItems items = {
           inputs.type, queries + item * model.query_width * item_bytes,
           hiddens + item * model.width * item_bytes, end - begin};
       ScorePairs(model, items, FloatMemory(PairScratchSize(model)),
                  scores + begin);
-    };
-    const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
-    if (inputs.num_items < 2 * kShardItems || workers.num_threads < 2) {
-      score(0, inputs.num_items);
-      return;
-    }
-    workers.workers->ParallelFor(
-        inputs.num_items,
-        tensorflow::thread::ThreadPool::SchedulingParams::Fixed(kShardItems),
-        score);
+    });
   }
 };
 

@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
+#include <initializer_list>
 
 #include "absl/strings/str_cat.h"
 #include "ops/core/pair_scorer.h"
 #include "ops/core/pair_user.h"
 #include "ops/tf/float_memory.h"
+#include "ops/tf/op_inputs.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -72,57 +73,30 @@ values: [B, M, W], M the positions that are left; P is the least possible.
 )doc");
 
 absl::Status Check(OpKernelContext* context, PairUserModel* model) {
-  struct Wanted {
-    const char* name;
-    std::vector<int64_t> shape;  // Negative: any.
-    const float** data;
-    std::vector<int64_t*> sizes;  // Where sizes that may be any are kept.
+  const auto check = [&](const char* name, std::initializer_list<int64_t> shape,
+                         const Tensor** tensor) -> absl::Status {
+    TF_RETURN_IF_ERROR(context->input(name, tensor));
+    return CheckShape(name, **tensor, shape);
   };
-  const float* embedding;
-  int64_t rows = 0, users, length;
-  const auto check = [&](const Wanted& wanted) -> absl::Status {
-    const Tensor* tensor;
-    TF_RETURN_IF_ERROR(context->input(wanted.name, &tensor));
-    bool fits = tensor->dims() == static_cast<int>(wanted.shape.size());
-    for (size_t i = 0; fits && i < wanted.shape.size(); ++i) {
-      const int64_t size = tensor->dim_size(static_cast<int>(i));
-      if (wanted.shape[i] < 0) {
-        *wanted.sizes[i] = size;
-      } else {
-        fits = size == wanted.shape[i];
-      }
-    }
-    if (!fits) {
-      std::string text;
-      for (const int64_t size : wanted.shape) {
-        absl::StrAppend(&text, text.empty() ? "" : ", ",
-                        size < 0 ? "any" : absl::StrCat(size));
-      }
-      return absl::InvalidArgumentError(
-          absl::StrCat(wanted.name, " has shape ",
-                       tensor->shape().DebugString(), ", wanted [", text, "]"));
-    }
-    *wanted.data = tensor->flat<float>().data();
-    return absl::OkStatus();
-  };
-  TF_RETURN_IF_ERROR(check({"embedding",
-                            {-1, -1, -1},
-                            &embedding,
-                            {&users, &length, &model->inputs}}));
-  TF_RETURN_IF_ERROR(check({"first",
-                            {-1, model->inputs},
-                            &model->first,
-                            {&model->hidden, nullptr}}));
-  const int64_t hidden = model->hidden;
-  TF_RETURN_IF_ERROR(check({"first_bias", {hidden}, &model->first_bias, {}}));
-  TF_RETURN_IF_ERROR(check({"slope", {hidden}, &model->slope, {}}));
-  TF_RETURN_IF_ERROR(
-      check({"second", {-1, hidden}, &model->second, {&rows, nullptr}}));
-  TF_RETURN_IF_ERROR(check({"second_bias", {rows}, &model->second_bias, {}}));
-  TF_RETURN_IF_ERROR(check({"values_kernel",
-                            {model->inputs, -1},
-                            &model->values,
-                            {nullptr, &model->width}}));
+  const Tensor *embedding, *first, *first_bias, *slope, *second, *second_bias,
+      *values;
+  TF_RETURN_IF_ERROR(check("embedding", {-1, -1, -1}, &embedding));
+  model->inputs = embedding->dim_size(2);
+  TF_RETURN_IF_ERROR(check("first", {-1, model->inputs}, &first));
+  model->hidden = first->dim_size(0);
+  TF_RETURN_IF_ERROR(check("first_bias", {model->hidden}, &first_bias));
+  TF_RETURN_IF_ERROR(check("slope", {model->hidden}, &slope));
+  TF_RETURN_IF_ERROR(check("second", {-1, model->hidden}, &second));
+  const int64_t rows = second->dim_size(0);
+  TF_RETURN_IF_ERROR(check("second_bias", {rows}, &second_bias));
+  TF_RETURN_IF_ERROR(check("values_kernel", {model->inputs, -1}, &values));
+  model->width = values->dim_size(1);
+  model->first = first->flat<float>().data();
+  model->first_bias = first_bias->flat<float>().data();
+  model->slope = slope->flat<float>().data();
+  model->second = second->flat<float>().data();
+  model->second_bias = second_bias->flat<float>().data();
+  model->values = values->flat<float>().data();
   if (rows < 1 || model->width < 1 || model->width % kPairLanes != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "second has ", rows, " rows, values_kernel ", model->width,

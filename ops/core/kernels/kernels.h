@@ -15,8 +15,10 @@ struct PairItems;
 struct PairKeys;
 struct PairModel;
 struct PairUserModel;
+struct TermItems;
+struct TermUser;
 
-// Rows that go through a pair scorer together.
+// Rows that go through a scorer of pairs together.
 constexpr int64_t kPairBlock = 24;
 
 struct Kernels {
@@ -45,6 +47,11 @@ struct Kernels {
   // See ops/core/pair_user.h; without what the mask adds.
   void (*make_pair_keys)(const PairUserModel& model, const PairHistory& history,
                          float* scratch, const PairKeys& result);
+
+  // See ops/core/term_scorer.h; writes s to scores, and masses where there are
+  // ids to say them by.
+  void (*score_terms)(const TermUser& user, const TermItems& items,
+                      float* scratch, float* scores, float* masses);
 };
 
 // The kernels of the best instruction set of this processor, or of the one that

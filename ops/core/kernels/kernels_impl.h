@@ -12,6 +12,7 @@
 #include "ops/core/kernels/kernels.h"
 #include "ops/core/pair_scorer.h"
 #include "ops/core/pair_user.h"
+#include "ops/core/term_scorer.h"
 
 namespace nann {
 namespace NANN_KERNELS_NAMESPACE {
@@ -195,6 +196,7 @@ inline void Multiply(const float* a, int64_t a_stride, const float* b,
 
 #include "ops/core/kernels/pair_user_impl.h"
 #include "ops/core/kernels/pairs_impl.h"
+#include "ops/core/kernels/terms_impl.h"
 
 }  // namespace
 
@@ -202,7 +204,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     NANN_KERNELS_NAME, ScoreRows<L2>, ScoreRows<InnerProduct>,
     ScoreCodesL2,      ScoreCodesIp,  ScorePairs,
-    MakePairKeys,
+    MakePairKeys,      ScoreTerms,
 };
 
 }  // namespace NANN_KERNELS_NAMESPACE

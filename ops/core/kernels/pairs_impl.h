@@ -68,6 +68,30 @@ inline Vector PRelu(Vector x, const float* slope) {
   return x > zero ? x : x * Load(slope);
 }
 
+// Turns a number of IEEE half precision into a float.
+inline float HalfToFloat(uint16_t half) {
+  // Moves exponent and mantissa into place and corrects the bias by a
+  // multiplication, which is right for subnormal numbers too.
+  const uint32_t magnitude = uint32_t{half} & 0x7fff;
+  uint32_t bits = magnitude << 13;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  value *= 5.192296858534828e33f;  // 2^112
+  if (magnitude >= 0x7c00) {
+    bits |= 0x7f800000;
+    std::memcpy(&value, &bits, sizeof(value));
+  }
+  return half & 0x8000 ? -value : value;
+}
+
+// A bfloat16 is the upper half of a float.
+inline float Bfloat16ToFloat(uint16_t half) {
+  const uint32_t bits = uint32_t{half} << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
 // Turns kLanes numbers of IEEE half precision into floats.
 inline void HalvesToFloats(const uint16_t* from, float* to) {
 #if defined(__AVX512F__)
@@ -79,20 +103,7 @@ inline void HalvesToFloats(const uint16_t* from, float* to) {
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   Store((Vector)_mm256_cvtph_ps(halves), to);
 #else
-  for (int64_t i = 0; i < kLanes; ++i) {
-    // Moves exponent and mantissa into place and corrects the bias by a
-    // multiplication, which is right for subnormal numbers too.
-    const uint32_t magnitude = uint32_t{from[i]} & 0x7fff;
-    uint32_t bits = magnitude << 13;
-    float value;
-    std::memcpy(&value, &bits, sizeof(value));
-    value *= 5.192296858534828e33f;  // 2^112
-    if (magnitude >= 0x7c00) {
-      bits |= 0x7f800000;
-      std::memcpy(&value, &bits, sizeof(value));
-    }
-    to[i] = from[i] & 0x8000 ? -value : value;
-  }
+  for (int64_t i = 0; i < kLanes; ++i) to[i] = HalfToFloat(from[i]);
 #endif
 }
 
@@ -103,18 +114,13 @@ inline const float* ToFloats(StateType type, const void* from, int64_t offset,
     return static_cast<const float*>(from) + offset;
   }
   const uint16_t* const halves = static_cast<const uint16_t*>(from) + offset;
-  for (int64_t i = 0; i < size; i += kLanes) {
-    if (type == StateType::kBfloat16) {
-      // The upper half of a float32.
-      Integers bits;
-      for (int64_t j = 0; j < kLanes; ++j) {
-        bits[j] = static_cast<int32_t>(uint32_t{halves[i + j]} << 16);
-      }
-      Store((Vector)bits, room + i);
-    } else {
-      HalvesToFloats(halves + i, room + i);
-    }
+  if (type == StateType::kBfloat16) {
+    for (int64_t i = 0; i < size; ++i) room[i] = Bfloat16ToFloat(halves[i]);
+    return room;
   }
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) HalvesToFloats(halves + i, room + i);
+  for (; i < size; ++i) room[i] = HalfToFloat(halves[i]);
   return room;
 }
 

@@ -111,8 +111,11 @@ def test_graph_is_small_and_holds_no_variable(exported: Exported) -> None:
   assert graph_def.ByteSize() < 2_000_000
 
 
-def test_stock_graph_holds_none_of_our_ops(tmp_path: pathlib.Path) -> None:
-  model = Exported(tmp_path, models.serving(search_ops="stock"), "stock")
+@pytest.mark.parametrize("name", ["attention", "nann_plus"])
+def test_stock_graph_holds_none_of_our_ops(
+  name: str, tmp_path: pathlib.Path
+) -> None:
+  model = Exported(tmp_path, models.serving(name, search_ops="stock"), "stock")
   content = (model.version / "saved_model.pb").read_bytes()
   assert b"Nann>" not in content
 

@@ -7,7 +7,7 @@ from nann.index.graph import Index
 from nann.model import scorer as scorers
 from nann.model.layers import Phase
 from nann.model.scorer import Items, ScorerSpec
-from nann.retrieval import brute_force
+from nann.retrieval import brute_force, inference
 from nann.retrieval import result as results
 from nann.retrieval.items import ItemArrays
 from nann.retrieval.retriever import Retriever
@@ -100,6 +100,23 @@ def test_search_with_ids_in_the_state_gives_exact_scores(
   # What was taken before comes first: repetition outweighs fresh weights.
   rows = ours.items.rows_of(users)
   assert all(row in rows[user] for user, row in enumerate(full.rows[:, 0]))
+
+
+@pytest.mark.parametrize("name", ["attention", "nann_plus"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_answers_are_those_of_the_parts_in_stock_ops(
+  name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  users = histories(25)
+  fused_scorer = make(dtype=dtype, name=name)
+  monkeypatch.setattr(inference.fused, "can_fuse", lambda parts: False)
+  in_stock_ops = make(dtype=dtype, name=name)
+  for policy in (PAPER, BEST_FIRST):
+    got = search(fused_scorer, users, policy, 10)
+    wanted = search(in_stock_ops, users, policy, 10)
+    np.testing.assert_array_equal(got.rows, wanted.rows)
+    np.testing.assert_array_equal(got.num_scored, wanted.num_scored)
+    np.testing.assert_allclose(got.scores, wanted.scores, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 7, 300, 1000])

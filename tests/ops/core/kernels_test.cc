@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "ops/core/pair_scorer.h"
+#include "tests/ops/core/kernel_inputs.h"
 #include "tests/ops/core/random_world.h"
 #include "tests/ops/core/testing.h"
 
@@ -18,27 +18,15 @@ namespace nann {
 namespace {
 
 using testing::Below;
+using testing::Eighths;
+using testing::EveryKernel;
+using testing::Halves;
 using testing::Random;
-
-std::vector<const Kernels*> Every() {
-  int64_t number;
-  const Kernels* const* const all = AllKernels(&number);
-  return {all, all + number};
-}
 
 std::vector<float> WholeNumbers(int64_t size, Random* random) {
   std::vector<float> numbers(size);
   for (float& number : numbers) {
     number = static_cast<float>(Below(19, random) - 9);
-  }
-  return numbers;
-}
-
-// Multiples of 1/8 from -1 to 1: exact in every type of state.
-std::vector<float> Eighths(int64_t size, Random* random) {
-  std::vector<float> numbers(size);
-  for (float& number : numbers) {
-    number = static_cast<float>(Below(17, random) - 8) / 8;
   }
   return numbers;
 }
@@ -57,7 +45,7 @@ TEST(MetricsOfEveryInstructionSetAreExact) {
         wanted_ip[r] += a * b;
       }
     }
-    for (const Kernels* kernels : Every()) {
+    for (const Kernels* kernels : EveryKernel()) {
       std::vector<float> l2(4), ip(4);
       kernels->score_l2(query.data(), table.data(), d, rows.data(), 4,
                         l2.data());
@@ -94,7 +82,7 @@ TEST(CodesOfEveryInstructionSetAreExact) {
         wanted_ip[r] += static_cast<float>(direction[j] * code);
       }
     }
-    for (const Kernels* kernels : Every()) {
+    for (const Kernels* kernels : EveryKernel()) {
       std::vector<float> l2(2), ip(2);
       kernels->score_codes_l2(query.data(), codes.data(), stride, rows.data(),
                               2, l2.data());
@@ -195,26 +183,6 @@ double ScoreOne(const Pairs& pairs, int64_t item) {
   return score;
 }
 
-// The same numbers in two bytes each; they fit exactly.
-std::vector<uint16_t> Halves(const std::vector<float>& numbers,
-                             StateType type) {
-  std::vector<uint16_t> halves;
-  for (const float number : numbers) {
-    uint32_t bits;
-    std::memcpy(&bits, &number, sizeof(bits));
-    if (type == StateType::kBfloat16) {
-      halves.push_back(static_cast<uint16_t>(bits >> 16));
-      continue;
-    }
-    const uint32_t sign = bits >> 31 << 15;
-    const uint32_t magnitude = (bits & 0x7fffffff) >> 13;
-    // The exponent of a half counts from 15, not from 127.
-    const uint32_t half = number == 0 ? 0 : magnitude - (112 << 10);
-    halves.push_back(static_cast<uint16_t>(sign | half));
-  }
-  return halves;
-}
-
 TEST(PairScorerOfEveryInstructionSetIsPlainArithmetic) {
   Random random(3);
   for (int world = 0; world < 40; ++world) {
@@ -239,7 +207,7 @@ TEST(PairScorerOfEveryInstructionSetIsPlainArithmetic) {
         pairs.items.query = pairs.query.data();
         pairs.items.hidden = pairs.hidden.data();
       }
-      for (const Kernels* kernels : Every()) {
+      for (const Kernels* kernels : EveryKernel()) {
         std::vector<float> scores(pairs.items.n);
         kernels->score_pairs(pairs.model, pairs.items, scratch.get(),
                              scores.data());
