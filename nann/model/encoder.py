@@ -105,17 +105,30 @@ class AgeWeights(tf.Module):
 
   def between(self, length: tf.Tensor) -> tf.Tensor:
     """Returns [L, L]: weight of position l (last axis) after position t."""
-    places = tf.range(length)
-    ages = tf.maximum(places[:, None] - places[None], 0)
-    return tf.exp(self._logit(ages)) * causal_mask(length)
+    return self.at(ages_between(length))
+
+  def at(self, ages: tf.Tensor) -> tf.Tensor:
+    """Returns the weights of int32 ages of any shape; 0 where one is < 0."""
+    weights = tf.exp(self._logit(tf.maximum(ages, 0)))
+    return tf.where(ages >= 0, weights, 0.0)
 
   def after(self, count: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     """Returns [B, L]: logits of the positions of histories of `count` items."""
-    ages = count[:, None] - 1 - tf.range(length)
-    return self._logit(tf.maximum(ages, 0))
+    return self._logit(tf.maximum(ages_after(count, length), 0))
 
   def _logit(self, ages: tf.Tensor) -> tf.Tensor:
     return tf.gather(self.logits, tf.minimum(ages, self.logits.shape[0] - 1))
+
+
+def ages_between(length: tf.Tensor) -> tf.Tensor:
+  """Returns [L, L] int32: how long before position t (first axis) l lies."""
+  places = tf.range(length)
+  return places[:, None] - places[None]
+
+
+def ages_after(count: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+  """Returns [B, L] int32: the same of the last of `count` [B] items."""
+  return count[:, None] - 1 - tf.range(length)
 
 
 def causal_mask(length: tf.Tensor) -> tf.Tensor:

@@ -26,6 +26,8 @@ from nann.model.encoder import (
   CausalBlock,
   Dropout,
   LayerNorm,
+  ages_after,
+  ages_between,
 )
 from nann.model.item_features import ItemFeatures
 from nann.model.layers import Dense, Phase, PReLU
@@ -175,17 +177,19 @@ class NannPlusScorer(Scorer):
     self, history: History | None, history_embedding: tf.Tensor, phase: Phase
   ) -> dict[str, tf.Tensor]:
     assert history is not None
-    places = self._positions(history, history_embedding, None)
-    count = tf.reduce_sum(tf.cast(places.valid, tf.int32), axis=1)
-    last = tf.maximum(count - 1, 0)
+    history, embedding = _without_padding(history, history_embedding)
+    hidden, valid = self._encoded(embedding, None), _valid(history)
+    count = tf.reduce_sum(tf.cast(valid, tf.int32), axis=1)
+    at_last = tf.gather(hidden, tf.maximum(count - 1, 0), batch_dims=1)
+    ages = ages_after(count, tf.shape(valid)[1])[:, None]
+    vector = self._vectors(history, hidden, at_last[:, None], ages, None)
     some = tf.cast(count > 0, tf.float32)[:, None]
-    state = {"vector": tf.gather(places.vector, last, batch_dims=1) * some}
+    state = {"vector": vector[:, 0] * some}
     if self.spec.attention_term:
-      state |= self.attention.user_state(places.hidden, places.valid, count)
+      state |= self.attention.user_state(hidden, valid, count)
     if self.spec.repeats:
-      state |= self.categories.user_state(history, places.valid, count)
-      at_last = tf.gather(places.hidden, last, batch_dims=1)
-      state |= self.repeats.user_state(history, places.valid, count, at_last)
+      state |= self.categories.user_state(history, valid, count)
+      state |= self.repeats.user_state(history, valid, count, at_last)
     return state
 
   def score(
@@ -213,7 +217,10 @@ class NannPlusScorer(Scorer):
   def positions(self, history: History, noise: Noise | None) -> Positions:
     """Returns what is known after each position of histories [B, L]."""
     embedding = self.features(history, _hidden(history, noise))
-    return self._positions(history, embedding, noise)
+    hidden = self._encoded(embedding, noise)
+    ages = ages_between(tf.shape(hidden)[1])[None]
+    vector = self._vectors(history, hidden, hidden, ages, noise)
+    return Positions(history, _valid(history), vector, hidden)
 
   def score_shared(
     self, places: Positions, state: dict[str, tf.Tensor]
@@ -263,36 +270,69 @@ class NannPlusScorer(Scorer):
       )
     return scores
 
-  def _positions(
-    self, history: History, embedding: tf.Tensor, noise: Noise | None
-  ) -> Positions:
-    valid = tf.cast(history.item_ids > 0, tf.float32)
-    length = tf.shape(valid)[1]
+  def _encoded(self, embedding: tf.Tensor, noise: Noise | None) -> tf.Tensor:
+    """Returns [B, L, 128] float32: what is known at each position."""
     x = self.input(embedding)
-    ages = self.ages.between(length)  # [L, L]
-    total = tf.maximum(tf.matmul(valid, ages, transpose_b=True), 1e-6)
-    if self.spec.encoder:
-      dropout = Dropout(
-        0.0 if noise is None else noise.dropout,
-        None if noise is None else noise.seed,
-      )
-      last = self.position.shape[0] - 1
-      places = tf.minimum(tf.range(length), last)
-      x = dropout(x + tf.gather(self.position, places))
-      x = self.block(x, dropout)
-      vector = self.out(x)
-    else:
-      mean = tf.einsum("tl,bld->btd", ages, x * valid[..., None])
-      vector = self.out(mean / total[..., None])
-    parts = [vector]
+    if not self.spec.encoder:
+      return x
+    dropout = Dropout(
+      0.0 if noise is None else noise.dropout,
+      None if noise is None else noise.seed,
+    )
+    last = self.position.shape[0] - 1
+    places = tf.minimum(tf.range(tf.shape(x)[1]), last)
+    return self.block(dropout(x + tf.gather(self.position, places)), dropout)
+
+  def _vectors(
+    self,
+    history: Items,
+    hidden: tf.Tensor,
+    own: tf.Tensor,
+    ages: tf.Tensor,
+    noise: Noise | None,
+  ) -> tf.Tensor:
+    """Returns [B, T, D] float32: what meets items after some positions.
+
+    Args:
+      history: Items [B, L].
+      hidden: [B, L, 128] float32, of `_encoded`.
+      own: [B, T, 128] float32, of these positions.
+      ages: [B or 1, T, L] int32, how long before each of them position l lies.
+      noise: Of training, or None.
+    """
+    valid = _valid(history)
+    weights = self.ages.at(ages)
+    total = tf.maximum(tf.matmul(weights, valid[..., None]), 1e-6)
+    if not self.spec.encoder:
+      own = tf.matmul(weights, hidden * valid[..., None]) / total
+    parts = [self.out(own)]
     if self.spec.fism:
       factors = self.features.factor_in(history, _hidden(history, noise))
-      summed = tf.einsum("tl,bld->btd", ages, factors)
       scale = tf.exp(self.fism_scale) * tf.math.rsqrt(total)
-      parts.append(summed * scale[..., None])
+      parts.append(tf.matmul(weights, factors) * scale)
     if self.spec.neighbors and noise is None:
-      parts.append(self.neighbors.after_positions(history, valid))
-    return Positions(history, valid, tf.concat(parts, axis=-1), x)
+      parts.append(self.neighbors.after_positions(history, valid, ages))
+    return tf.concat(parts, axis=-1)
+
+
+def _valid(history: Items) -> tf.Tensor:
+  """Returns [B, L] float32, 0 for padding."""
+  return tf.cast(history.item_ids > 0, tf.float32)
+
+
+def _without_padding(
+  history: Items, embedding: tf.Tensor
+) -> tuple[Items, tf.Tensor]:
+  """Cuts off, at the end, positions that are padding for all users.
+
+  What is left is a multiple of 8, where it can be: oneDNN plans its work anew
+  for each length.
+  """
+  taken = tf.reduce_any(history.item_ids > 0, axis=0)
+  places = tf.where(taken, tf.range(1, tf.shape(taken)[0] + 1), 1)
+  length = (tf.reduce_max(places) + 7) // 8 * 8
+  cut = Items(*(ids[:, :length] for ids in history))
+  return cut, embedding[:, :length]
 
 
 def _hidden(items: Items, noise: Noise | None) -> tf.Tensor | None:

@@ -125,18 +125,19 @@ class NeighborTerm(tf.Module):
     """Returns [..., W] float32: what a history's vector is multiplied with."""
     return tf.gather(self.factors, items.item_ids)
 
-  def after_positions(self, history: Items, valid: tf.Tensor) -> tf.Tensor:
-    """Returns [B, L, W] float32: of a history up to each of its positions.
+  def after_positions(
+    self, history: Items, valid: tf.Tensor, ages: tf.Tensor
+  ) -> tf.Tensor:
+    """Returns [B, T, W] float32: of a history up to some of its positions.
 
     Args:
       history: Items [B, L].
       valid: [B, L] float32, 0 for padding.
+      ages: [B or 1, T, L] int32, how long before each of them position l lies.
     """
-    places = tf.range(tf.shape(valid)[1])
-    ages = tf.cast(places[:, None] - places[None], tf.float32)
-    weights = tf.where(ages >= 0, 1.0 / (1.0 + ages / _HALF_AGE), 0.0)
+    age = tf.cast(ages, tf.float32)
+    weights = tf.where(ages >= 0, 1.0 / (1.0 + age / _HALF_AGE), 0.0)
     factors = tf.gather(self.factors, history.item_ids) * valid[..., None]
-    total = tf.matmul(valid, weights, transpose_b=True)
-    summed = tf.einsum("tl,bld->btd", weights, factors)
-    mean = summed / tf.maximum(total, 1e-6)[..., None]
+    total = tf.matmul(weights, valid[..., None])
+    mean = tf.matmul(weights, factors) / tf.maximum(total, 1e-6)
     return self.weight * self.signs * mean

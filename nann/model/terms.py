@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from nann.model.encoder import AgeWeights
+from nann.model.encoder import AgeWeights, ages_after, ages_between
 from nann.model.layers import Dense, Initializer
 from nann.model.scorer import Items
 
@@ -122,7 +122,7 @@ class CategoryTerm(tf.Module):
     self, history: Items, valid: tf.Tensor, count: tf.Tensor
   ) -> dict[str, tf.Tensor]:
     """Returns category ids [B, L] int32 and their weights [B, L]."""
-    ages = count[:, None] - 1 - tf.range(tf.shape(valid)[1])
+    ages = ages_after(count, tf.shape(valid)[1])
     return {
       "category_ids": tf.cast(history.category_ids, tf.int32),
       "category_weights": self._weight(tf.maximum(ages, 0)) * valid,
@@ -146,8 +146,7 @@ class CategoryTerm(tf.Module):
     same = _same(
       item_state["category_id"], tf.cast(history.category_ids, tf.int32)
     )
-    places = tf.range(tf.shape(valid)[1])
-    ages = places[:, None] - places[None]
+    ages = ages_between(tf.shape(valid)[1])
     weights = tf.where(ages >= 0, self._weight(tf.maximum(ages, 0)), 0.0)
     return sums(weights, same * valid[:, None])
 

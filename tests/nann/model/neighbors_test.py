@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nann.model import neighbors
+from nann.model import encoder, neighbors
 from nann.model.scorer import Items
 from tests.nann.model.warm_start_test import events
 
@@ -77,7 +77,8 @@ def test_term_is_the_mean_of_the_history_weighted_by_age() -> None:
   ids = tf.constant([[4, 9, 4, 0]], tf.int64)
   history = Items(ids, ids)
   valid = tf.cast(ids > 0, tf.float32)
-  found = term.after_positions(history, valid).numpy()[0]
+  ages = encoder.ages_between(4)[None]
+  found = term.after_positions(history, valid, ages).numpy()[0]
   for place in range(3):
     weights = 1 / (1 + np.arange(place, -1, -1) / 5)
     past = factors[ids.numpy()[0, : place + 1]]
