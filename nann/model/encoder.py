@@ -69,23 +69,29 @@ class CausalBlock(tf.Module):
 
   def __call__(self, x: tf.Tensor, dropout: Dropout) -> tf.Tensor:
     """Returns [B, L, D]; position l depends on positions up to l alone."""
-    x += dropout(self.mix(self._attended(self.attention_norm(x))))
-    inner = tf.nn.relu(self.inner(self.inner_norm(x)))
-    return self.norm(x + dropout(self.outer(inner)))
+    shape = tf.shape(x)
+    # Matrices: a layer over three axes is several small operations.
+    flat = tf.reshape(x, [-1, self.width])  # [B L, D]
+    mixed = self._attended(self.attention_norm(flat), shape[0], shape[1])
+    flat += dropout(self.mix(mixed))
+    inner = tf.nn.relu(self.inner(self.inner_norm(flat)))
+    flat = self.norm(flat + dropout(self.outer(inner)))
+    return tf.ensure_shape(tf.reshape(flat, shape), x.shape)
 
-  def _attended(self, x: tf.Tensor) -> tf.Tensor:
-    length, width = tf.shape(x)[1], self.width // _NUM_HEADS
-
-    def heads(y: tf.Tensor) -> tf.Tensor:
-      shape = [tf.shape(y)[0], length, _NUM_HEADS, width]
-      return tf.transpose(tf.reshape(y, shape), [0, 2, 1, 3])
-
-    query, key = heads(self.query(x)), heads(self.key(x))
+  def _attended(
+    self, x: tf.Tensor, num_users: tf.Tensor, length: tf.Tensor
+  ) -> tf.Tensor:
+    """Returns [B L, D] of x [B L, D]."""
+    layers = (self.query, self.key, self.value)
+    kernel = tf.concat([layer.kernel for layer in layers], axis=1)
+    width = self.width // _NUM_HEADS
+    shape = [num_users, length, len(layers), _NUM_HEADS, width]
+    parts = tf.reshape(tf.matmul(x, kernel), shape)
+    query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
     logits = tf.matmul(query, key, transpose_b=True) / math.sqrt(width)
     logits += (1.0 - causal_mask(length)) * _MASKED_LOGIT  # [B, H, L, L]
-    mixed = tf.matmul(tf.nn.softmax(logits), heads(self.value(x)))
-    merged = tf.transpose(mixed, [0, 2, 1, 3])
-    return tf.ensure_shape(tf.reshape(merged, tf.shape(x)), x.shape)
+    mixed = tf.matmul(tf.nn.softmax(logits), value)
+    return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, self.width])
 
 
 class AgeWeights(tf.Module):
