@@ -318,6 +318,10 @@ def term_score(
 ) -> tf.Tensor:
   """Calls `Nann>TermScore`: a sum of terms and a mass of a pair in one op.
 
+  What the attention needs may be left out of both states together (query and
+  reply; keys, key_logits and values), and so may what ids say (category_id and
+  item_id; the last four of a user).
+
   Args:
     item_state: vector [1, N, D], bias [1, N]; query, reply [1, N, Q], all
       float32, float16 or bfloat16; category_id, item_id [1, N] int32.
@@ -325,10 +329,6 @@ def term_score(
       [B, L, Q]; category_ids, item_ids [B, R] int32, category_weights,
       repeat_mass [B, R].
     max_logit: Bound of the logits.
-
-  Without attention (query and reply, keys, key_logits and values) or without
-  what ids say (category_id and item_id, and the last four of a user) these are
-  left out together.
 
   Returns:
     [B, N] float32.

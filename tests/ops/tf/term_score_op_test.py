@@ -75,7 +75,7 @@ def random_case(
   counts[0] = length
   valid = (np.arange(length) < counts[:, None]).astype(np.float32)
   item = {"vector": normal(1, number, width), "bias": normal(1, number)}
-  user = {"vector": normal(users, width) / np.sqrt(width)}
+  user = {"vector": normal(users, width) / np.float32(np.sqrt(width))}
   if seed % 4 < 2:
     query_width = int(rng.choice([16, 32, 48]))
     item["query"] = normal(1, number, query_width)
@@ -94,7 +94,7 @@ def random_case(
     )
     user["category_weights"] = normal(users, length) * valid
     user["repeat_mass"] = np.exp(4 * normal(users, length)) * valid
-  return Case(state, {name: x.astype(x.dtype) for name, x in user.items()})
+  return Case(state, user)
 
 
 def check(case: Case) -> None:
