@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nann.model.scorer import Items, Scorer, ScoringParts
+from nann.model.scorer import Items, Scorer, ScoringParts, TermNetwork
 from nann.retrieval import fused
 
 
@@ -33,9 +33,11 @@ def stock_parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
 def gpu_parts(scorer: Scorer, dtype: tf.DType) -> ScoringParts:
   """Returns those of `parts`, with int64 in the states in place of int32.
 
-  TensorFlow keeps int32 in the memory of the host.
+  TensorFlow keeps int32 in the memory of the host. Not fused where the op for
+  it has no kernel for GPUs.
   """
-  whole = parts(scorer, dtype)
+  only_on_cpu = isinstance(scorer.parts().network, TermNetwork)
+  whole = (stock_parts if only_on_cpu else parts)(scorer, dtype)
 
   def widened(state: Any) -> Any:
     return tf.nest.map_structure(_widen, state)
