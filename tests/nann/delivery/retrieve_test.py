@@ -60,6 +60,12 @@ def test_same_user_same_answer(exported: Exported, number: int) -> None:
 VARIANTS: dict[str, dict[str, Any]] = {
   "dnn": {"name": "dnn"},
   "two towers": {"name": "two_tower"},
+  "nann_plus": {"name": "nann_plus"},
+  "nann_plus, states of half the size": {
+    "name": "nann_plus",
+    "dtype": "float16",
+  },
+  "nann_plus, stock ops": {"name": "nann_plus", "search_ops": "stock"},
   "layers of Keras": {"name": "examples.keras_scorer:KerasScorer"},
   "states of half the size": {"dtype": "float16"},
   "states in bfloat16": {"dtype": "bfloat16"},
