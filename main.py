@@ -72,6 +72,12 @@ def config_from_flags() -> config.Config:
   values: dict[str, typing.Any] = {}
   for settings in config.setting_groups().values():
     values |= command_line.read_settings(settings)
+  if command_line.flag_value(_JOB_FLAG) == "demo":
+    values |= {
+      field: value
+      for field, value in config.DEMO_DEFAULTS.items()
+      if not command_line.is_given(field)
+    }
   return config.config_from_values(values)
 
 

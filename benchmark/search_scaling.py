@@ -35,7 +35,11 @@ def main() -> None:
   """Runs the benchmark."""
   parser = harness.parser(__doc__ or "")
   trained_run.add_arguments(parser)
-  parser.add_argument("--sizes", default="10000,100000,1000000")
+  parser.add_argument(
+    "--sizes",
+    default="10000,100000,500000",
+    help="of the corpora; a million want more than 24 GB",
+  )
   parser.add_argument("--k", type=int, default=200)
   parser.add_argument("--coverage", type=float, default=0.975)
   parser.add_argument("--num-users", type=int, default=100)

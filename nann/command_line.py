@@ -86,6 +86,11 @@ def flag_value(name: str) -> typing.Any:
   return flags.FLAGS[name].value
 
 
+def is_given(field: str) -> bool:
+  """Returns whether the flag of a field stands at the command line."""
+  return bool(flags.FLAGS[flag_name(field)].present)
+
+
 def _parse_elements(
   name: str, texts: list[str], element_type: type
 ) -> tuple[typing.Any, ...]:

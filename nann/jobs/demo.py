@@ -3,7 +3,6 @@
 The only job that runs others.
 """
 
-import dataclasses
 import json
 import pathlib
 import time
@@ -32,7 +31,6 @@ _COMMAND = "python main.py --job-type demo"
 def run(settings: config.Config) -> None:
   """Runs the job."""
   begin = time.monotonic()
-  settings = _demo_settings(settings)
   output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
   for number, (job, title) in enumerate(
     (
@@ -51,21 +49,6 @@ def run(settings: config.Config) -> None:
   _write_report(settings, output)
   console.say(f"done in {console.duration(time.monotonic() - begin)}")
   console.say(f"look at {output.report.resolve()}")
-
-
-def _demo_settings(settings: config.Config) -> config.Config:
-  """Replaces defaults that suit a real log by ones that suit five minutes.
-
-  What was set at the command line stays as it was set.
-  """
-  values = {}
-  for group in dataclasses.fields(settings):
-    for field in dataclasses.fields(getattr(settings, group.name)):
-      value = getattr(getattr(settings, group.name), field.name)
-      if value == field.default:
-        value = config.DEMO_DEFAULTS.get(field.name, value)
-      values[field.name] = value
-  return config.config_from_values(values)
 
 
 def _write_report(settings: config.Config, output: paths.OutputPaths) -> None:
