@@ -67,8 +67,8 @@ class Config:
       )
 
 
-# What --job-type demo takes instead of the defaults: the whole path in five
-# minutes on two cores.
+# What --job-type demo takes where the command line says nothing: the whole path
+# in two minutes on two cores.
 DEMO_DEFAULTS: dict[str, Any] = {
   "output_root": "./output/demo",
   "dataset_dir": "./output/demo/data",
