@@ -13,10 +13,10 @@ class ScorerSettings(Settings):
   """Which network says how much a user likes an item."""
 
   scorer: str = setting(
-    "attention",
-    "attention (the original's network), nann_plus (ours: sequence, counting"
-    " and repetition), dnn (without attention), two_tower (inner product), or"
-    " your own as package.module:Class.",
+    "nann_plus",
+    "nann_plus (sequence, counting and repetition), attention (the original's"
+    " network), dnn (without attention), two_tower (inner product), or your own"
+    " as package.module:Class.",
     nonempty=True,
   )
   emb_dim: int = setting(

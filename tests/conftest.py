@@ -90,7 +90,10 @@ class Run:
     ]
 
 
+# The original's network and loss: every kind of export is possible.
 TRAIN_FLAGS = [
+  "--scorer=attention",
+  "--adv-eps=3e-5",
   "--batch-size=64",
   "--num-neg=20",
   "--emb-dim=8",

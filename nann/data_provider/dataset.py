@@ -146,7 +146,8 @@ class PreparedData:
     if not self._is_ours:
       raise ValueError(
         f"{self.root} holds the original's window records, wanted user"
-        " sequences; run --job-type prepare_data on the csv"
+        " sequences; run --job-type prepare_data on the csv, or train a scorer"
+        " that counts nothing, such as --scorer attention"
       )
     return records.read_sequences(self._shards("train"))
 

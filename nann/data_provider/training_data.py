@@ -79,7 +79,8 @@ class SequenceTrainingData:
       total = sum(shard.num_windows for shard in shards)
       raise ValueError(
         f"the training users give {total:,} windows, fewer than one batch of"
-        f" {batch_size:,}; lower --batch-size or --train-min-length"
+        f" {batch_size:,}; lower --batch-size (nann_plus: --sequence-batch) or"
+        " --train-min-length"
       )
 
   def batches(self, start_step: int = 0) -> Iterator[tf.data.Dataset]:

@@ -22,7 +22,7 @@ _TARGETS_PER_USER = 3
 _MAX_PAIRS = 40_000_000
 _MAX_TARGETS = 2_000
 # Equal recall: the smallest.
-_WEIGHTS = (0.0, 1.0, 2.0, 3.0)
+_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
 # With fewer, which weights are best is chance.
 _FEWEST_TARGETS = 100
 # A first estimate wants some steps after those that trace and warm up.

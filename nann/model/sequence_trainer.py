@@ -33,10 +33,7 @@ class SequenceTrainer(Trainer):
   ) -> dict[str, tf.Tensor]:
     settings, scorer = self._settings, self.scorer
     context = tf.distribute.get_replica_context()
-    negatives = batch["negatives"]
-    if context.num_replicas_in_sync > 1:
-      negatives = context.all_gather(negatives, axis=0)
-    negatives = tf.reshape(negatives, [-1])
+    negatives = _of_all_replicas(tf.reshape(batch["negatives"], [-1]))
     history_ids = batch["history"]
     next_ids = following(history_ids, batch["target"])
     counted = _counted(next_ids)  # [B, L]
@@ -154,6 +151,22 @@ def following(history: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
   later = tf.concat([history[:, 1:], tf.zeros_like(history[:, :1])], axis=1)
   is_last = tf.range(tf.shape(history)[1]) == count[:, None] - 1
   return tf.where(is_last, target[:, None], later)
+
+
+def _of_all_replicas(values: tf.Tensor) -> tf.Tensor:
+  """Returns [R * n] of values [n], which are as many on each of R replicas.
+
+  A sum, each in its place: `all_gather` fails where replicas are processes.
+  """
+  context = tf.distribute.get_replica_context()
+  number = context.num_replicas_in_sync
+  if number == 1:
+    return values
+  is_own = tf.range(number) == context.replica_id_in_sync_group
+  placed = tf.where(is_own[:, None], values, tf.zeros_like(values))
+  return tf.reshape(
+    context.all_reduce(tf.distribute.ReduceOp.SUM, placed), [-1]
+  )
 
 
 def _counted(next_ids: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nann import paths
-from tests.conftest import Run, main, read_log
+from tests.conftest import Run, main, read_log, run_python
 
 
 class TestOriginalModel:
@@ -53,6 +53,7 @@ class TestOriginalModel:
       main(
         "train",
         *run.flags,
+        "--scorer=attention",
         "--batch-size=256",
         "--num-neg=16",
         "--max-train-steps=1",
@@ -63,6 +64,14 @@ class TestOriginalModel:
 
     trained = first_loss(f"--init-from={original / 'checkpoint'}")
     assert trained < first_loss() - 0.5
+
+  def test_scorer_that_counts_is_refused(
+    self, original: pathlib.Path, tmp_path: pathlib.Path
+  ) -> None:
+    run = Run(original / "data", tmp_path)
+    done = run_python("main.py", "--job-type=train", *run.flags)
+    assert done.returncode != 0
+    assert "such as --scorer attention" in done.stderr
 
   def test_training_goes_on_where_it_lies(self, run: Run) -> None:
     flags = ["--batch-size=256", "--num-neg=16", "--max-train-steps=2"]

@@ -221,13 +221,20 @@ class TestRefusals:
     assert "run --job-type train again" in message
 
   def test_another_model_in_the_folder(self, copy: Run) -> None:
-    message = self.refused("train", *copy.flags, "--emb-dim=16")
+    message = self.refused("train", *copy.flags, *TRAIN_FLAGS, "--emb-dim=16")
     assert "holds another model" in message
 
-  def test_too_large_a_batch(self, copy: Run, tmp_path: pathlib.Path) -> None:
+  @pytest.mark.parametrize(
+    ("scorer", "flag"),
+    [("attention", "--batch-size"), ("nann_plus", "--sequence-batch")],
+  )
+  def test_too_large_a_batch(
+    self, copy: Run, tmp_path: pathlib.Path, scorer: str, flag: str
+  ) -> None:
     run = Run(copy.dataset_dir, tmp_path / "new")
-    message = self.refused("train", *run.flags, "--batch-size=1000000")
-    assert "lower --batch-size" in message
+    flags = [*TRAIN_FLAGS, f"--scorer={scorer}", f"{flag}=1000000"]
+    message = self.refused("train", *run.flags, *flags)
+    assert "lower --batch-size (nann_plus: --sequence-batch)" in message
 
   def test_missing_model(self, copy: Run, tmp_path: pathlib.Path) -> None:
     run = Run(copy.dataset_dir, tmp_path / "new")

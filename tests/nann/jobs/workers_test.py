@@ -23,6 +23,16 @@ FLAGS = [
   "--num-validations=0",
   "--max-train-steps=30",
 ]
+SCORERS = {
+  "attention": ["--scorer=attention", "--adv-eps=3e-5"],
+  # What is dropped depends on the place in a worker's batch.
+  "nann_plus": ["--scorer=nann_plus", "--dropout=0"],
+}
+
+
+def batch_of(size: int) -> list[str]:
+  """Returns flags: positives or sequences of a worker's step."""
+  return [f"--batch-size={size}", f"--sequence-batch={size}"]
 
 
 def free_address() -> str:
@@ -36,7 +46,7 @@ def start(
   folder: pathlib.Path,
   cluster: dict[str, list[str]],
   task: tuple[str, int],
-  batch_size: int,
+  flags: list[str],
 ) -> subprocess.Popen:
   """Starts a process; what it prints goes into a file of a folder."""
   folder.mkdir(exist_ok=True)
@@ -48,8 +58,8 @@ def start(
         sys.executable,
         "main.py",
         "--job-type=train",
-        f"--batch-size={batch_size}",
         *FLAGS,
+        *flags,
         *run.flags,
       ],
       cwd=ROOT,
@@ -63,10 +73,13 @@ def start(
     )
 
 
-def start_two(run: Run, folder: pathlib.Path) -> list[subprocess.Popen]:
+def start_two(
+  run: Run, folder: pathlib.Path, scorer: str
+) -> list[subprocess.Popen]:
   """Starts two workers of half a batch each."""
   cluster = {"worker": [free_address(), free_address()]}
-  return [start(run, folder, cluster, ("worker", i), 32) for i in range(2)]
+  flags = [*SCORERS[scorer], *batch_of(32)]
+  return [start(run, folder, cluster, ("worker", i), flags) for i in range(2)]
 
 
 def wait_for(text: str, log: pathlib.Path, process: subprocess.Popen) -> None:
@@ -94,23 +107,24 @@ def same_curve(got: list[dict], wanted: list[dict], tolerance: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scorer", SCORERS)
 def test_two_workers_train_as_one_and_survive_the_loss_of_one(
-  small_run: Run, tmp_path: pathlib.Path
+  small_run: Run, tmp_path: pathlib.Path, scorer: str
 ) -> None:
   one = Run(small_run.dataset_dir, tmp_path / "one")
-  main("train", *one.flags, *FLAGS, "--batch-size=64")
+  main("train", *one.flags, *FLAGS, *SCORERS[scorer], *batch_of(64))
   two = Run(small_run.dataset_dir, tmp_path / "two")
-  wait(start_two(two, tmp_path / "logs"), tmp_path / "logs")
+  wait(start_two(two, tmp_path / "logs", scorer), tmp_path / "logs")
   same_curve(read_log(two), read_log(one), 1e-3)
 
   killed = Run(small_run.dataset_dir, tmp_path / "killed")
-  chief, worker = start_two(killed, tmp_path / "first")
+  chief, worker = start_two(killed, tmp_path / "first", scorer)
   log = tmp_path / "first" / "worker0.log"
   wait_for("step 15/30", log, chief)
   worker.kill()
   assert chief.wait(120) != 0
   assert "start all again" in log.read_text()
-  wait(start_two(killed, tmp_path / "again"), tmp_path / "again")
+  wait(start_two(killed, tmp_path / "again", scorer), tmp_path / "again")
   assert (
     "going on from step 10" in (tmp_path / "again" / "worker0.log").read_text()
   )
@@ -118,11 +132,13 @@ def test_two_workers_train_as_one_and_survive_the_loss_of_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scorer", SCORERS)
 def test_parameter_servers_give_the_curve_and_a_worker_may_come_back(
-  small_run: Run, tmp_path: pathlib.Path
+  small_run: Run, tmp_path: pathlib.Path, scorer: str
 ) -> None:
+  flags = [*SCORERS[scorer], *batch_of(64)]
   one = Run(small_run.dataset_dir, tmp_path / "one")
-  main("train", *one.flags, *FLAGS, "--batch-size=64")
+  main("train", *one.flags, *FLAGS, *flags)
   run = Run(small_run.dataset_dir, tmp_path / "servers")
   logs = tmp_path / "logs"
   cluster = {
@@ -131,13 +147,13 @@ def test_parameter_servers_give_the_curve_and_a_worker_may_come_back(
     "ps": [free_address(), free_address()],
   }
   tasks = [("ps", 0), ("ps", 1), ("worker", 0), ("chief", 0)]
-  processes = [start(run, logs, cluster, task, 64) for task in tasks]
+  processes = [start(run, logs, cluster, task, flags) for task in tasks]
   try:
     chief = processes[-1]
     wait_for("step 15/30", logs / "chief0.log", chief)
     processes[2].kill()
     processes[2].wait()
-    processes[2] = start(run, logs, cluster, ("worker", 0), 64)
+    processes[2] = start(run, logs, cluster, ("worker", 0), flags)
     assert chief.wait(300) == 0, (logs / "chief0.log").read_text()[-3000:]
   finally:
     for process in processes:
