@@ -1,11 +1,12 @@
 """Functions of a user's history as frozen graphs: what timings call.
 
 A frozen graph in a session costs a few microseconds a call and runs in the
-thread of the caller, as in a server.
+thread of the caller, as in a server. Its weights are constants. Large arrays
+are not: all requests of a process read them where they lie.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.framework import convert_to_constants
 
 from nann import ops
-from nann.delivery import variables
+from nann.delivery import arrays, variables
 from nann.retrieval import result as results
 from nann.retrieval import tensors
 from nann.retrieval.retriever import Retriever
 
 # Takes histories [1, L] int64, and what else the function takes.
 Request = Callable[..., Any]
+# Larger ones would lie in a graph several times.
+_MOST_CONSTANT_BYTES = 1 << 20
 
 
 def search_request(
@@ -34,31 +37,74 @@ def search_request(
       histories, tensors.policy_tensors(policy), k, retriever.entries
     )
 
-  # What runs inside the op is not frozen with the rest.
-  with variables.as_constants(retriever.scorer):
-    return callable_of(request.get_concrete_function())
+  return callable_of(request, retriever.scorer)
 
 
-def callable_of(concrete: Any) -> Request:
-  """Freezes a function into a session that runs in the caller's thread."""
-  frozen = convert_to_constants.convert_variables_to_constants_v2(
-    concrete, lower_control_flow=False
+def callable_of(function: Any, scorer: tf.Module | None = None) -> Request:
+  """Freezes a function into a session that runs in the caller's thread.
+
+  Args:
+    function: A tf.function with an input signature.
+    scorer: What holds the variables that it reads.
+  """
+  with variables.as_constants(scorer or tf.Module()):
+    concrete = function.get_concrete_function()
+  graph_def = convert_to_constants._run_inline_graph_optimization(
+    concrete, lower_control_flow=False, aggressive_inlining=False
   )
   graph = tf.Graph()
   with graph.as_default():
-    tf.import_graph_def(frozen.graph.as_graph_def(), name="")
+    captured, feeds = _captured(concrete.graph.captures)
+    tf.graph_util.import_graph_def(graph_def, input_map=captured, name="")
   threads = tf.compat.v1.ConfigProto(
     intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
   )
   session = tf.compat.v1.Session(graph=graph, config=threads)
+  for assignment, placeholder, value in feeds:
+    session.run(assignment, {placeholder: arrays.as_array(value)})
   # What `make_callable` gives builds a feed in Python at each call.
+  inputs = concrete.inputs[: len(concrete.inputs) - len(captured)]
   options = config_pb2.CallableOptions(
-    fetch=[output.name for output in frozen.outputs],
-    feed=[tensor.name for tensor in frozen.inputs],
+    fetch=[output.name for output in concrete.outputs],
+    feed=[tensor.name for tensor in inputs],
   )
   return session._make_callable_from_options(  # type: ignore[no-any-return]
     options
   )
+
+
+def _captured(
+  captures: Sequence[tuple[tf.Tensor, tf.Tensor]],
+) -> tuple[dict[str, tf.Tensor], list[tuple[Any, tf.Tensor, tf.Tensor]]]:
+  """Makes what stands for captured values in the graph that is the default.
+
+  A variable takes what is assigned to it without a copy.
+
+  Returns:
+    Tensors by the names of the placeholders, and the assignments that are to be
+    run once, each with its placeholder and value.
+  """
+  found, feeds = {}, []
+  for value, placeholder in captures:
+    if value.dtype == tf.resource:
+      raise ValueError(
+        f"the function reads the variable {placeholder.op.name}, which is not"
+        " among those of the scorer"
+      )
+    if value.dtype.size * value.shape.num_elements() <= _MOST_CONSTANT_BYTES:
+      found[placeholder.name] = tf.constant(value.numpy())
+      continue
+    # Variables of one name would be one variable.
+    variable = tf.raw_ops.VarHandleOp(
+      dtype=value.dtype, shape=value.shape, shared_name=placeholder.name
+    )
+    given = tf.compat.v1.placeholder(value.dtype, value.shape)
+    assignment = tf.raw_ops.AssignVariableOp(resource=variable, value=given)
+    feeds.append((assignment, given, value))
+    found[placeholder.name] = tf.raw_ops.ReadVariableOp(
+      resource=variable, dtype=value.dtype
+    )
+  return found, feeds
 
 
 def run_all(

@@ -36,7 +36,7 @@ def exact_request(retriever: Retriever, k: int) -> frozen.Request:
     scores, rows = tf.math.top_k(retriever.parts.score(user_state, items), k)
     return rows, scores
 
-  return frozen.callable_of(request.get_concrete_function())
+  return frozen.callable_of(request, retriever.scorer)
 
 
 def stock_request(
@@ -68,7 +68,7 @@ def stock_request(
       k,
     )
 
-  return frozen.callable_of(request.get_concrete_function())
+  return frozen.callable_of(request, retriever.scorer)
 
 
 def unfolded(retriever: Retriever) -> Retriever:

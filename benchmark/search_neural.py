@@ -221,7 +221,7 @@ def _walk_request(num_rows: int, degree: int, num_hops: int) -> frozen.Request:
       limits=tf.constant([10, 1, num_hops, 10**9], tf.int64),
     )
 
-  return frozen.callable_of(request.get_concrete_function())
+  return frozen.callable_of(request)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def main() -> None:
   trained_run.add_arguments(parser)
   parser.add_argument(
     "--sizes",
-    default="10000,100000,500000",
-    help="of the corpora; a million want more than 24 GB",
+    default="10000,100000,1000000",
+    help="of the corpora",
   )
   parser.add_argument("--k", type=int, default=200)
   parser.add_argument("--coverage", type=float, default=0.975)

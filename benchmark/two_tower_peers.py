@@ -44,7 +44,7 @@ class TwoTower:
       embedding = retriever.scorer.history_embedding(history)
       return parts.user_state(history, embedding)
 
-    self._user = frozen.callable_of(user.get_concrete_function())
+    self._user = frozen.callable_of(user, retriever.scorer)
 
   def answers(
     self, number: int, scales: Sequence[int]
@@ -92,7 +92,7 @@ def reranked(retriever: Retriever, find: Answer, k: int) -> Answer:
     best = tf.math.top_k(scores[0], tf.minimum(k, tf.size(rows))).indices
     return tf.gather(rows, best)
 
-  request = frozen.callable_of(rank.get_concrete_function())
+  request = frozen.callable_of(rank, retriever.scorer)
 
   def answer(history: np.ndarray) -> np.ndarray:
     rows = find(history)[0]

@@ -20,7 +20,7 @@ _DIGITS = 12
 
 def file_name(name: str, array: tf.Tensor) -> str:
   """Returns the name of the file of an array."""
-  return f"{name}-{_digest(_array(array))[:_DIGITS]}.npy"
+  return f"{name}-{_digest(as_array(array))[:_DIGITS]}.npy"
 
 
 def write(
@@ -37,13 +37,21 @@ def write(
   """
   known = list(known)
   for name, tensor in arrays.items():
-    array = _array(tensor)
+    array = as_array(tensor)
     for other in known:
       if _holds(other / name, array):
         link(other / name, folder / name)
         break
     else:
       np.save(folder / name, array, allow_pickle=False)
+
+
+def as_array(tensor: tf.Tensor) -> np.ndarray:
+  """Returns a tensor's numbers where they lie; `.numpy()` would copy them."""
+  if tensor.dtype in (tf.string, tf.bfloat16):
+    copied: np.ndarray = tensor.numpy()
+    return copied
+  return np.asarray(memoryview(tensor))
 
 
 def link(source: pathlib.Path, target: pathlib.Path) -> None:
@@ -59,14 +67,6 @@ def checksums(folder: pathlib.Path) -> dict[str, str]:
   return {
     path.name: files.checksum(path) for path in sorted(folder.glob("*.npy"))
   }
-
-
-def _array(tensor: tf.Tensor) -> np.ndarray:
-  """Returns a tensor's numbers where they lie; `.numpy()` would copy them."""
-  if tensor.dtype in (tf.string, tf.bfloat16):
-    copied: np.ndarray = tensor.numpy()
-    return copied
-  return np.asarray(memoryview(tensor))
 
 
 def _digest(array: np.ndarray) -> str:
