@@ -1,6 +1,7 @@
 """What the benchmark page shows of each comparison: text, pictures, tables."""
 
 import page_pictures
+import page_policies
 import page_recall
 from page_parts import Block, Figures, Table
 
@@ -40,6 +41,8 @@ def blocks(figures: Figures) -> list[Block]:
     made.append(_scaling(figures["scaling"]))
   if "neural" in figures:
     made.append(_neural(figures["neural"]))
+  if "policies_synthetic" in figures:
+    made.append(page_policies.block(figures["policies_synthetic"]))
   for name in ("metric", "metric_10"):
     if name in figures:
       made.append(_metric(name, figures[name]))

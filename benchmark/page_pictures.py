@@ -119,6 +119,36 @@ def cost_by_size(
   return figure
 
 
+def scored_by_coverage(
+  scored: Mapping[str, Mapping[str, float | None]],
+) -> Figure:
+  """Draws items scored against coverage.
+
+  Args:
+    scored: Policy -> coverage in % -> items, None where it is not reached; the
+      first policy is ours.
+  """
+  with plt.rc_context(pictures.STYLE):
+    figure, axes = plt.subplots(figsize=_SIZE)
+    for place, (policy, of_policy) in enumerate(scored.items()):
+      found = [(float(x), y) for x, y in of_policy.items() if y is not None]
+      axes.plot(
+        [x for x, _ in found],
+        [y for _, y in found],
+        "-o" if not place else "-" + _MARKERS[place - 1],
+        color=pictures.OURS if not place else _COLORS[place - 1],
+        linewidth=2.4 if not place else 1.4,
+        markersize=5,
+        label=policy,
+      )
+    axes.set_yscale("log")
+    axes.set_xlabel("coverage, %")
+    axes.set_ylabel("items scored")
+    _plain(axes.yaxis)
+    _legend_below(figure, axes)
+  return figure
+
+
 def queries_against_recall(
   curves: Mapping[str, Sequence[Sequence[float]]],
   names: Mapping[str, str],
