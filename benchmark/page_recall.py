@@ -37,10 +37,9 @@ def block(name: str, title: str, figures: Figures) -> Block:
     f"{figures['num_items']:,} items. A plain vector index serves a two-tower"
     " model; the network can rank what that lets through anew, or choose among"
     " all items, by an exact scan or by our search. Each point is a setting;"
-    " the line joins those that nothing cheaper surpasses. The two towers were"
-    " trained on the same data in twice as many steps. User's side, walk and"
-    " ranking are all in the time. Bars: standard errors. The table: the best"
-    " recall within a time.",
+    " the line joins those that nothing cheaper surpasses."
+    f" {_training(figures)}User's side, walk and ranking are all in the time."
+    " Bars: standard errors. The table: the best recall within a time.",
     page_pictures.to_svgs(pictures),
     [
       Table(
@@ -51,6 +50,19 @@ def block(name: str, title: str, figures: Figures) -> Block:
     ],
     [f"{title}: {loss}" for loss in recall_losses(points, keys, budgets)],
   )
+
+
+def _training(figures: Figures) -> str:
+  """Says what was trained and for how long, where it is known."""
+  known = {
+    name: seconds
+    for name, seconds in figures.get("training_s", {}).items()
+    if seconds is not None
+  }
+  if len(known) < 2:
+    return ""
+  parts = [f"{name} for {seconds:.0f} s" for name, seconds in known.items()]
+  return f"Trained on the same data: {' and '.join(parts)}. "
 
 
 def recall_losses(

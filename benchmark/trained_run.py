@@ -8,9 +8,10 @@ import argparse
 import dataclasses
 import pathlib
 import sys
+import time
 from typing import Any
 
-from nann import config, console, paths
+from nann import config, console, files, model_store, paths
 from nann.data_provider import dataset
 from nann.jobs import artefacts, build_index, extract_feature, prepare_data
 from nann.jobs import train as train_job
@@ -21,6 +22,8 @@ _ROOT = pathlib.Path("output/benchmark")
 _TRAINING = {"batch_size": 400, "num_neg": 100, "print_freq": 200}
 _CATEGORIES_PER_ITEM, _USERS_PER_ITEM = 1 / 50, 0.8
 _MOST_USERS = 300_000
+# What a job took, beside what it made.
+_SECONDS = "seconds.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +35,16 @@ class TrainedRun:
     output_root: Where it lies.
     data: The data set.
     retriever: Scorer, items and graphs.
+    scorer: Its name.
+    training_s: Seconds of job train, where the benchmarks ran it.
   """
 
   name: str
   output_root: pathlib.Path
   data: dataset.PreparedData
   retriever: Retriever
+  scorer: str
+  training_s: float | None
 
   @property
   def num_items(self) -> int:
@@ -53,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "--train-steps", type=int, default=1600, help="steps of the training"
   )
   parser.add_argument("--scorer", default="attention", help="what is trained")
+  parser.add_argument("--adv-eps", type=float, help="of the training")
+  parser.add_argument("--train-epochs", type=int, help="most of them")
+  parser.add_argument("--num-validations", type=int, help="in the training")
   parser.add_argument("--dataset", metavar="CSV", help="a log of your own")
   parser.add_argument("--test-users", metavar="FILE", help="its test users")
   parser.add_argument(
@@ -95,7 +105,16 @@ def load(arguments: argparse.Namespace, with_index: bool = True) -> TrainedRun:
   retriever = artefacts.load_retriever(
     output, data, with_index, arguments.item_state_dtype
   )
-  return TrainedRun(name, output_root, data, retriever)
+  scorer = model_store.read_description(output.model)
+  seconds = output_root / _SECONDS
+  return TrainedRun(
+    name,
+    output_root,
+    data,
+    retriever,
+    "" if scorer is None else scorer.name,
+    files.load_json(seconds, "train")["train"] if seconds.exists() else None,
+  )
 
 
 def _name(arguments: argparse.Namespace) -> str:
@@ -118,6 +137,10 @@ def _make(
     "scorer": arguments.scorer,
     **_TRAINING,
   }
+  for name in ("adv_eps", "train_epochs", "num_validations"):
+    # Otherwise the job's own default.
+    if getattr(arguments, name) is not None:
+      values[name] = getattr(arguments, name)
   if arguments.dataset:
     values["input"] = (arguments.dataset,)
     values["test_users"] = arguments.test_users or ""
@@ -135,7 +158,11 @@ def _make(
     (build_index, output.index),
   ):
     if not made.exists() and (with_index or job is not build_index):
+      begin = time.monotonic()
       job.run(settings)
+      if job is train_job:
+        seconds = {"train": time.monotonic() - begin}
+        files.save_json(output_root / _SECONDS, seconds)
   console.say(f"{output_root} is kept; remove it to train anew")
 
 

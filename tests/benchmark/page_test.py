@@ -6,6 +6,7 @@ import subprocess
 
 import compare
 import numpy as np
+import page_policies
 import page_recall
 import pytest
 import readme_tables
@@ -62,6 +63,38 @@ def test_who_is_slower_or_finds_less_is_not_named() -> None:
   assert not page_recall.recall_losses(
     recall_figures(0.49)["points"], ["recall_50_all"], [1.0, 2.0, 4.0]
   )
+
+
+def test_page_says_how_long_was_trained() -> None:
+  figures = recall_figures(0.4)
+  assert "Trained" not in page_recall.block("a", "A", figures).text
+  seconds = {"nann_plus": 99.6, "two_tower": 101.2}
+  text = page_recall.block("a", "A", figures | {"training_s": seconds}).text
+  assert "nann_plus for 100 s and two_tower for 101 s. User's side" in text
+
+
+def test_policies_are_shown_with_what_is_not_reached() -> None:
+  scored = {
+    "best_first": [300.0, 500.0, 1200.0, None],
+    "paper": [900.0, 1000.0, 1100.0, 4000.0],
+  }
+  figures = {"num_items": 1000} | {
+    f"{policy}_at_{coverage}": number
+    for policy, numbers in scored.items()
+    for coverage, number in zip(
+      ("90", "95", "97.5", "99"), numbers, strict=True
+    )
+  }
+  block = page_policies.block(figures)
+  assert block.tables[0].rows == [
+    ["NANN, best_first", "300", "500", "1,200", "-"],
+    ["NANN, paper", "900", "1,000", "1,100", "4,000"],
+  ]
+  assert block.not_ahead == [
+    "coverage 97.5 %: policy paper scores 1,100 items, best_first 1,200",
+    "coverage 99 %: policy paper scores 4,000 items, best_first -",
+  ]
+  assert block.pictures[0]["svg"].startswith("<svg")
 
 
 def kept(folder: pathlib.Path) -> pathlib.Path:
