@@ -5,6 +5,20 @@
 #include "ops/core/kernels/kernels.h"
 
 namespace nann {
+namespace {
+
+// Of padding the key bias is far below.
+constexpr float kMaskedLogit = -1e8f;
+
+}  // namespace
+
+void LeaveOutPadding(PairModel* model) {
+  int64_t length = model->length;
+  while (length > 0 && model->key_bias[length - 1] <= kMaskedLogit) --length;
+  if (length == 0) return;
+  model->length = length;
+  model->padded_length = (length + kPairLanes - 1) / kPairLanes * kPairLanes;
+}
 
 int64_t PairScratchSize(const PairModel& model) {
   // A block of rows of: query, attention weights, and two layers' activations.

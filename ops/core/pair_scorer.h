@@ -33,6 +33,7 @@ struct PairModel {
   int64_t query_width = 0;
   int64_t length = 0;
   int64_t padded_length = 0;        // A multiple of kPairLanes.
+  int64_t key_stride = 0;           // From a row of keys to the next.
   const float* keys = nullptr;      // [query_width, padded_length]
   const float* key_bias = nullptr;  // [padded_length]
   const float* values = nullptr;    // [length, width]
@@ -54,6 +55,10 @@ struct PairItems {
   const void* hidden = nullptr;  // [n, width]
   int64_t n = 0;
 };
+
+// Leaves out the positions at the end whose key bias is very low; unless all
+// are. The arrays stay as they are.
+void LeaveOutPadding(PairModel* model);
 
 // Floats of working memory that ScorePairs wants.
 int64_t PairScratchSize(const PairModel& model);

@@ -1,5 +1,6 @@
 #include "ops/tf/op_inputs.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -38,17 +39,25 @@ StateType StateTypeOf(tensorflow::DataType dtype) {
   return StateType::kFloat32;
 }
 
-void ShareItems(tensorflow::OpKernelContext* context, int64_t num_items,
-                const std::function<void(int64_t, int64_t)>& score) {
+void ShareItems(tensorflow::OpKernelContext* context, int64_t num_users,
+                int64_t num_items,
+                const std::function<void(int64_t, int64_t, int64_t)>& score) {
   const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
-  if (num_items < 2 * kShardItems || workers.num_threads < 2) {
-    score(0, num_items);
+  if (num_users * num_items < 2 * kShardItems) {
+    for (int64_t user = 0; user < num_users; ++user) score(user, 0, num_items);
     return;
   }
+  const int64_t num_ranges = (num_items + kShardItems - 1) / kShardItems;
   workers.workers->ParallelFor(
-      num_items,
-      tensorflow::thread::ThreadPool::SchedulingParams::Fixed(kShardItems),
-      score);
+      num_users * num_ranges,
+      tensorflow::thread::ThreadPool::SchedulingParams::Fixed(1),
+      [&](int64_t first, int64_t last) {
+        for (int64_t part = first; part < last; ++part) {
+          const int64_t begin = part / num_users * kShardItems;
+          score(part % num_users, begin,
+                std::min(begin + kShardItems, num_items));
+        }
+      });
 }
 
 }  // namespace nann

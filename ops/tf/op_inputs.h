@@ -19,10 +19,12 @@ absl::Status CheckShape(const char* name, const tensorflow::Tensor& tensor,
 
 StateType StateTypeOf(tensorflow::DataType dtype);
 
-// Calls score(begin, end) for ranges that make up [0, num_items); in several
-// threads where there are many items.
-void ShareItems(tensorflow::OpKernelContext* context, int64_t num_items,
-                const std::function<void(int64_t, int64_t)>& score);
+// Calls score(user, begin, end) for ranges that make up [0, num_items) for each
+// user; in several threads where there are many. A range is scored for all
+// users before the next, while its state lies in the cache.
+void ShareItems(tensorflow::OpKernelContext* context, int64_t num_users,
+                int64_t num_items,
+                const std::function<void(int64_t, int64_t, int64_t)>& score);
 
 }  // namespace nann
 

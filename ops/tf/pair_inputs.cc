@@ -123,7 +123,7 @@ absl::Status ReadUsers(OpKernelContext* context, PairInputs* inputs) {
   }
   inputs->num_users = num_users;
   inputs->has_items_per_user = hidden.dim_size(0) != 1;
-  model->padded_length = padded;
+  model->padded_length = model->key_stride = padded;
   model->length = values.dim_size(1);
   model->keys = Floats(keys);
   model->key_bias = Floats(key_bias);

@@ -2,6 +2,7 @@
 // computes is said in ops/core/pair_scorer.h.
 
 #include <cstdint>
+#include <vector>
 
 #include "ops/core/pair_scorer.h"
 #include "ops/tf/float_memory.h"
@@ -75,37 +76,46 @@ class PairScoreOp : public OpKernel {
     OP_REQUIRES_OK(context,
                    context->allocate_output(
                        0, {inputs.num_users, inputs.num_items}, &scores));
-    for (int64_t user = 0; user < inputs.num_users; ++user) {
-      ScoreItems(context, inputs, inputs.has_items_per_user ? user : 0,
-                 scores->flat<float>().data() + user * inputs.num_items);
-      GoToNextUser(&inputs.model);
-    }
+    const std::vector<PairModel> models = Models(inputs);
+    float* const all = scores->flat<float>().data();
+    ShareItems(context, inputs.num_users, inputs.num_items,
+               [&](int64_t user, int64_t begin, int64_t end) {
+                 ScoreRange(inputs, models[user], user, begin, end,
+                            all + user * inputs.num_items + begin);
+               });
   }
 
  private:
-  static void GoToNextUser(PairModel* model) {
-    model->keys += model->query_width * model->padded_length;
-    model->key_bias += model->padded_length;
-    model->values += model->length * model->width;
-    if (model->user_hidden != nullptr) model->user_hidden += model->width;
+  // Returns the model of each user.
+  static std::vector<PairModel> Models(const PairInputs& inputs) {
+    std::vector<PairModel> models(inputs.num_users, inputs.model);
+    for (int64_t user = 0; user < inputs.num_users; ++user) {
+      PairModel& model = models[user];
+      model.keys += user * model.query_width * model.key_stride;
+      model.key_bias += user * model.key_stride;
+      model.values += user * model.length * model.width;
+      if (model.user_hidden != nullptr) {
+        model.user_hidden += user * model.width;
+      }
+      LeaveOutPadding(&model);
+    }
+    return models;
   }
 
-  // Scores the N items of a group.
-  static void ScoreItems(OpKernelContext* context, const PairInputs& inputs,
-                         int64_t group, float* scores) {
-    const PairModel& model = inputs.model;
-    const int64_t first = group * inputs.num_items;
+  // Scores a range of a user's items.
+  static void ScoreRange(const PairInputs& inputs, const PairModel& model,
+                         int64_t user, int64_t begin, int64_t end,
+                         float* scores) {
+    const int64_t group = inputs.has_items_per_user ? user : 0;
+    const int64_t item = group * inputs.num_items + begin;
     const int64_t item_bytes = inputs.type == StateType::kFloat32 ? 4 : 2;
-    const char* const queries = static_cast<const char*>(inputs.query);
-    const char* const hiddens = static_cast<const char*>(inputs.hidden);
-    ShareItems(context, inputs.num_items, [&](int64_t begin, int64_t end) {
-      const int64_t item = first + begin;
-      const PairItems items = {
-          inputs.type, queries + item * model.query_width * item_bytes,
-          hiddens + item * model.width * item_bytes, end - begin};
-      ScorePairs(model, items, FloatMemory(PairScratchSize(model)),
-                 scores + begin);
-    });
+    const PairItems items = {inputs.type,
+                             static_cast<const char*>(inputs.query) +
+                                 item * model.query_width * item_bytes,
+                             static_cast<const char*>(inputs.hidden) +
+                                 item * model.width * item_bytes,
+                             end - begin};
+    ScorePairs(model, items, FloatMemory(PairScratchSize(model)), scores);
   }
 };
 

@@ -108,15 +108,15 @@ class TermScoreOp : public OpKernel {
     Tensor* scores;
     OP_REQUIRES_OK(
         context, context->allocate_output(0, {num_users, num_items}, &scores));
-    for (int64_t i = 0; i < num_users; ++i) {
-      const TermUser user = UserOf(context, i);
-      float* const own = scores->flat<float>().data() + i * num_items;
-      ShareItems(context, num_items, [&](int64_t begin, int64_t end) {
-        const TermItems items = ItemsOf(context, begin, end);
-        float* const scratch = FloatMemory(TermScratchSize(user, items.n));
-        ScoreTerms(user, items, scratch, own + begin);
-      });
-    }
+    float* const all = scores->flat<float>().data();
+    ShareItems(context, num_users, num_items,
+               [&](int64_t i, int64_t begin, int64_t end) {
+                 const TermUser user = UserOf(context, i);
+                 const TermItems items = ItemsOf(context, begin, end);
+                 float* const scratch =
+                     FloatMemory(TermScratchSize(user, items.n));
+                 ScoreTerms(user, items, scratch, all + i * num_items + begin);
+               });
   }
 
  private:

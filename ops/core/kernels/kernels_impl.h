@@ -177,13 +177,14 @@ inline void MultiplyColumns(const float* a, int64_t a_stride, const float* b,
 // c [num_rows, width] = finish(start + a [num_rows, depth] b [depth, width]).
 template <typename Start, typename Finish>
 inline void Multiply(const float* a, int64_t a_stride, const float* b,
-                     int64_t depth, float* c, int64_t width, int64_t num_rows,
-                     const Start& start, const Finish& finish) {
+                     int64_t b_stride, int64_t depth, float* c, int64_t width,
+                     int64_t num_rows, const Start& start,
+                     const Finish& finish) {
   constexpr int64_t kTileColumns = kTileVectors * kLanes;
   int64_t column = 0;
   const auto columns = [&](auto vectors) {
-    MultiplyColumns<decltype(vectors)::value>(a, a_stride, b, width, depth, c,
-                                              width, num_rows, column, start,
+    MultiplyColumns<decltype(vectors)::value>(a, a_stride, b, b_stride, depth,
+                                              c, width, num_rows, column, start,
                                               finish);
     column += decltype(vectors)::value * kLanes;
   };

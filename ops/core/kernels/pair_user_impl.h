@@ -18,8 +18,8 @@ void MakePairKeys(const PairUserModel& model, const PairHistory& history,
     }
   }
   const auto zero = [](int64_t) { return Vector{}; };
-  Multiply(model.first, model.inputs, embedding, model.inputs, hidden, columns,
-           model.hidden, zero, [&](Vector x, int64_t row, int64_t) {
+  Multiply(model.first, model.inputs, embedding, columns, model.inputs, hidden,
+           columns, model.hidden, zero, [&](Vector x, int64_t row, int64_t) {
              x += Broadcast(model.first_bias[row]);
              return x > zero(0) ? x : x * Broadcast(model.slope[row]);
            });
@@ -28,12 +28,12 @@ void MakePairKeys(const PairUserModel& model, const PairHistory& history,
       return x + Broadcast(model.second_bias[first_row + row]);
     };
   };
-  Multiply(model.second, model.hidden, hidden, model.hidden, result.keys,
-           columns, model.query_width, zero, plus_bias(0));
+  Multiply(model.second, model.hidden, hidden, columns, model.hidden,
+           result.keys, columns, model.query_width, zero, plus_bias(0));
   Multiply(model.second + model.query_width * model.hidden, model.hidden,
-           hidden, model.hidden, result.bias, columns, 1, zero,
+           hidden, columns, model.hidden, result.bias, columns, 1, zero,
            plus_bias(model.query_width));
-  Multiply(history.embedding, model.inputs, model.values, model.inputs,
-           result.values, model.width, history.length, zero,
+  Multiply(history.embedding, model.inputs, model.values, model.width,
+           model.inputs, result.values, model.width, history.length, zero,
            [](Vector x, int64_t, int64_t) { return x; });
 }

@@ -151,14 +151,14 @@ void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
           ToFloats(items.type, items.query, begin * model.query_width,
                    rows * model.query_width, query_room);
       Multiply(
-          query, model.query_width, model.keys, model.query_width, weights,
-          model.padded_length, rows,
+          query, model.query_width, model.keys, model.key_stride,
+          model.query_width, weights, model.padded_length, rows,
           [&](int64_t column) { return Load(model.key_bias + column); },
           [](Vector x, int64_t, int64_t) { return x; });
       Softmax(weights, model.padded_length, rows, scales);
     }
     Multiply(
-        weights, model.padded_length, model.values,
+        weights, model.padded_length, model.values, width,
         model.query_width > 0 ? model.length : 0, first, width, rows,
         [](int64_t) { return Vector{}; },
         [&](Vector x, int64_t row, int64_t column) {
@@ -178,8 +178,8 @@ void ScorePairs(const PairModel& model, const PairItems& items, float* scratch,
                                      ? model.layers[i + 1].slope
                                      : model.last_slope;
       Multiply(
-          from, inputs, layer.kernel, inputs, to, layer.outputs, rows,
-          [&](int64_t column) { return Load(layer.bias + column); },
+          from, inputs, layer.kernel, layer.outputs, inputs, to, layer.outputs,
+          rows, [&](int64_t column) { return Load(layer.bias + column); },
           [&](Vector x, int64_t, int64_t column) {
             return PRelu(x, slope + column);
           });

@@ -35,14 +35,16 @@ inline void AddAttention(const TermUser& user, const TermItems& items,
   const auto zero = [](int64_t) { return Vector{}; };
   const float* const query =
       ToFloats(items.type, items.query, begin * width, rows * width, item_room);
-  Multiply(query, width, user.keys, width, weights, user.padded_length, rows,
-           zero, [&](Vector x, int64_t, int64_t column) {
+  Multiply(query, width, user.keys, user.padded_length, width, weights,
+           user.padded_length, rows, zero,
+           [&](Vector x, int64_t, int64_t column) {
              return Bounded(x, user.max_logit) + Load(user.key_logits + column);
            });
   float scales[kPairBlock];
   Softmax(weights, user.padded_length, rows, scales);
-  Multiply(weights, user.padded_length, user.values, user.length, answers,
-           width, rows, zero, [](Vector x, int64_t, int64_t) { return x; });
+  Multiply(weights, user.padded_length, user.values, width, user.length,
+           answers, width, rows, zero,
+           [](Vector x, int64_t, int64_t) { return x; });
   const float* const reply =
       ToFloats(items.type, items.reply, begin * width, rows * width, item_room);
   for (int64_t row = 0; row < rows; ++row) {

@@ -119,7 +119,8 @@ Pairs MakePairs(Random* random) {
     model.length = 1 + Below(40, random);
     model.padded_length =
         (model.length + kPairLanes - 1) / kPairLanes * kPairLanes;
-    model.keys = some(model.query_width * model.padded_length);
+    model.key_stride = model.padded_length + kPairLanes * Below(2, random);
+    model.keys = some(model.query_width * model.key_stride);
     std::vector<float> bias = Eighths(model.padded_length, random);
     std::fill(bias.begin() + model.length, bias.end(), -1e9f);
     model.key_bias = pairs.Own(bias);
@@ -156,7 +157,7 @@ double ScoreOne(const Pairs& pairs, int64_t item) {
     double logit = model.key_bias[p];
     for (int64_t j = 0; j < model.query_width; ++j) {
       logit += pairs.query[item * model.query_width + j] *
-               model.keys[j * model.padded_length + p];
+               model.keys[j * model.key_stride + p];
     }
     weights[p] = std::exp(logit);
     sum += weights[p];
@@ -181,6 +182,23 @@ double ScoreOne(const Pairs& pairs, int64_t item) {
   double score = 0;
   for (size_t j = 0; j < x.size(); ++j) score += x[j] * model.out[j];
   return score;
+}
+
+TEST(PairPaddingAtTheEndIsLeftOut) {
+  std::vector<float> bias(2 * kPairLanes, 0.5f);
+  std::fill(bias.begin() + kPairLanes, bias.end(), -1e9f);
+  bias[3] = -1e9f;
+  PairModel model;
+  model.length = kPairLanes + 5;
+  model.padded_length = 2 * kPairLanes;
+  model.key_bias = bias.data();
+  LeaveOutPadding(&model);
+  CHECK_EQ(model.length, kPairLanes);
+  CHECK_EQ(model.padded_length, kPairLanes);
+
+  std::fill(bias.begin(), bias.end(), -1e9f);
+  LeaveOutPadding(&model);
+  CHECK_EQ(model.length, kPairLanes);
 }
 
 TEST(PairScorerOfEveryInstructionSetIsPlainArithmetic) {
