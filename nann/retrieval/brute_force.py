@@ -9,7 +9,7 @@ import tensorflow as tf
 from nann.retrieval.result import SearchResult
 from nann.retrieval.retriever import Retriever
 
-_USERS, _ROWS = 16, 4096
+_USERS, _ROWS = 16, 16384
 
 
 def exact_search(
@@ -111,6 +111,10 @@ def _best_of_blocks(
   total = 0
   for numbers, block in blocks:
     total += len(numbers)
+    if scores.shape[1] == k:
+      # Few columns of a later block are among anyone's best.
+      near = np.flatnonzero((block >= scores[:, -1:]).any(axis=0))
+      numbers, block = numbers[near], block[:, near]
     rows = np.concatenate([rows, np.tile(numbers, (num_users, 1))], axis=1)
     scores = np.concatenate([scores, block], axis=1)
     rows, scores = best(rows, scores, k)
