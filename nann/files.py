@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,12 +62,16 @@ def save_array(path: pathlib.Path, array: np.ndarray) -> None:
     np.save(temporary, array, allow_pickle=False)
 
 
-def load_array(path: pathlib.Path, made_by: str) -> np.ndarray:
+def load_array(
+  path: pathlib.Path, made_by: str, mode: Literal["r", "c"] = "r"
+) -> np.ndarray:
   """Maps an .npy file into memory.
 
   Args:
     path: The file.
     made_by: The job that writes it, for the error message.
+    mode: r, to read only; c: what is written stays in memory. Only the latter
+      can be handed to TensorFlow without a copy.
 
   Raises:
     FileNotFoundError: There is no such file.
@@ -77,7 +81,7 @@ def load_array(path: pathlib.Path, made_by: str) -> np.ndarray:
     raise FileNotFoundError(f"{path} is missing; run --job-type {made_by}")
   try:
     # An empty array cannot be mapped.
-    array: np.ndarray = np.load(path, allow_pickle=False, mmap_mode="r")
+    array: np.ndarray = np.load(path, allow_pickle=False, mmap_mode=mode)
   except (ValueError, OSError, EOFError) as error:
     with contextlib.suppress(ValueError, OSError, EOFError):
       return np.load(path, allow_pickle=False)

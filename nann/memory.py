@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+LINE_BYTES = 64
 _HUGE_PAGE_BYTES = 1 << 21
 
 

@@ -25,6 +25,8 @@ def as_constants(module: tf.Module) -> Iterator[dict[str, tf.Tensor]]:
 
   def value_of(variable: tf.Variable, name: str) -> tf.Tensor:
     if id(variable) not in values:
+      # Where rows were looked up, reading would copy the whole from then on.
+      tf.raw_ops.DisableCopyOnRead(resource=variable.handle)
       values[id(variable)] = tf.convert_to_tensor(variable)
       names[name] = values[id(variable)]
     return values[id(variable)]

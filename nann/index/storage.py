@@ -80,8 +80,8 @@ def load(folder: pathlib.Path) -> tuple[Index, dict[str, Any]]:
 def _load_level(
   folder: pathlib.Path, values_name: str, row_splits_name: str
 ) -> Level:
-  values = files.load_array(folder / values_name, _JOB)
-  splits = files.load_array(folder / row_splits_name, _JOB)
+  values = files.load_array(folder / values_name, _JOB, "c")
+  splits = files.load_array(folder / row_splits_name, _JOB, "c")
   for name, array in ((values_name, values), (row_splits_name, splits)):
     if array.ndim != 1 or array.dtype.kind not in "iu":
       raise ValueError(

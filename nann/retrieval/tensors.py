@@ -22,11 +22,23 @@ class GraphTensors(NamedTuple):
   entry_points: tf.Tensor
 
 
+def in_place(array: np.ndarray) -> tf.Tensor:
+  """Returns a tensor that lies where an array lies, which must not change.
+
+  `tf.constant` copies, and twice what does not begin at a cache line. A mapped
+  file stays mapped. What may not be written, or begins where TensorFlow's
+  kernels want no array to begin, is copied.
+  """
+  if not array.flags.writeable or array.ctypes.data % memory.LINE_BYTES:
+    return tf.constant(array)
+  return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
 def graph_tensors(graph: HnswGraph) -> GraphTensors:
   """Makes tensors of a graph."""
   return GraphTensors(
     tuple(
-      (tf.constant(level.values), tf.constant(level.row_splits))
+      (in_place(level.values), in_place(level.row_splits))
       for level in graph.levels
     ),
     tf.constant(graph.entry_points),
@@ -92,7 +104,7 @@ class RowsInPlace:
   def tensor(self) -> tf.Tensor:
     """Returns the tensor, which lies where it was filled."""
     assert self._num_filled == len(self._rows)
-    capsule = self._rows.__dlpack__()
-    raw = tf.experimental.dlpack.from_dlpack(capsule)
-    shaped = tf.reshape(raw, [len(self._rows), *self._row_shape])
+    shaped = tf.reshape(
+      in_place(self._rows), [len(self._rows), *self._row_shape]
+    )
     return tf.bitcast(shaped, self._dtype)
