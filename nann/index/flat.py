@@ -40,7 +40,7 @@ def flat_graph(
   """
   number = len(neighbors)
   edges = _edges(neighbors)
-  backward = _first_of_each(edges.T.tocsr(), max_reversed)
+  backward = _reversed(neighbors, max_reversed)
   links = sparse.csr_matrix(
     (
       np.ones(len(hnsw.values), np.int32),
@@ -77,14 +77,28 @@ def _edges(neighbors: np.ndarray) -> sparse.csr_matrix:
   )
 
 
-def _first_of_each(matrix: sparse.csr_matrix, count: int) -> sparse.csr_matrix:
-  """Keeps, in each row of the matrix, the `count` entries of lowest value."""
-  rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-  order = np.lexsort((matrix.indices, matrix.data, rows))
-  place = np.arange(len(order)) - matrix.indptr[rows]
-  kept = order[place < count]
+def _reversed(neighbors: np.ndarray, count: int) -> sparse.csr_matrix:
+  """Returns, for each row, the `count` rows to which it is the nearest.
+
+  Of those to which it is equally near, the first ones. Entry (row, other) is
+  the rank from 1.
+  """
+  number = len(neighbors)
+  inside = neighbors.T >= 0
+  ranks, others = np.nonzero(inside)
+  edges = sparse.coo_matrix(
+    (ranks.astype(np.int32) + 1, (neighbors.T[inside], others)),
+    shape=(number, number),
+  )
+  # Taken as they come, which is by rank: not sorted by column.
+  edges.has_canonical_format = True
+  matrix = edges.tocsr()
+  counts = np.diff(matrix.indptr)
+  first = np.repeat(matrix.indptr[:-1], counts)
+  kept = np.arange(matrix.nnz) - first < count
+  row_splits = np.concatenate([[0], np.cumsum(np.minimum(counts, count))])
   return sparse.csr_matrix(
-    (matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=matrix.shape
+    (matrix.data[kept], matrix.indices[kept], row_splits), shape=matrix.shape
   )
 
 

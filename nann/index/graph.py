@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+_BLOCK_ROWS = 1 << 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Level:
@@ -95,9 +97,11 @@ class HnswGraph:
     for level in reversed(self.levels):
       frontier = np.flatnonzero(reached)
       while len(frontier):
-        found = level.neighbors_of(frontier)
-        frontier = np.unique(found[~reached[found]])
-        reached[frontier] = True
+        known = reached.copy()
+        for begin in range(0, len(frontier), _BLOCK_ROWS):
+          part = frontier[begin : begin + _BLOCK_ROWS]
+          reached[level.neighbors_of(part)] = True
+        frontier = np.flatnonzero(reached & ~known)
     return reached
 
 

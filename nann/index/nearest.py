@@ -102,17 +102,25 @@ def neighbor_table(
         found = clock.call(nearest_rows, part, embeddings, k + 1)
       else:
         found = clock.call(index.search, part, k + 1)[1]
-      own = np.arange(begin, begin + len(part))[:, None]
-      # A row finds itself, unless k others are equal to it.
-      others = np.argsort(found == own, axis=1, kind="stable")[:, :k]
-      table[begin : begin + len(part)] = np.take_along_axis(
-        found, others, axis=1
-      )
+      table[begin : begin + len(part)] = without_own(found, begin)
       progress(len(part))
 
   if k:
     with_threads(num_threads, fill)
   return table
+
+
+def without_own(found: np.ndarray, first: int) -> np.ndarray:
+  """Returns [n, k] rows of [n, k + 1]: a row finds itself, unless k others are
+  equal to it.
+
+  Args:
+    found: [n, k + 1] int64, nearest first.
+    first: Row of the first; the others follow.
+  """
+  own = np.arange(first, first + len(found))[:, None]
+  is_past_own = np.cumsum(found == own, axis=1)[:, :-1] > 0
+  return np.where(is_past_own, found[:, 1:], found[:, :-1])
 
 
 def medoids(embeddings: np.ndarray, number: int, seed: int) -> np.ndarray:

@@ -145,3 +145,21 @@ def test_flat_graph_is_one_level() -> None:
   made = build.build_flat(clusters(30, 5), 4, 8, 4, 3, 1, 0)
   assert isinstance(made.graph, HnswGraph)
   assert made.graph.start_level == 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_are_linked_back_to_the_nearest_of_those_they_are_near_to(
+  seed: int,
+) -> None:
+  rng = np.random.default_rng(seed)
+  neighbors = np.stack([rng.permutation(40)[:6] for _ in range(40)])
+  neighbors[rng.random(neighbors.shape) < 0.2] = -1
+  count = int(rng.integers(1, 8))
+  back = flat._reversed(neighbors, count)
+  for row in range(40):
+    others, ranks = np.nonzero(neighbors == row)
+    order = np.lexsort((others, ranks))[:count]
+    wanted = dict(zip(others[order], ranks[order] + 1, strict=True))
+    own = slice(back.indptr[row], back.indptr[row + 1])
+    got = dict(zip(back.indices[own], back.data[own], strict=True))
+    assert got == wanted
