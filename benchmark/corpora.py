@@ -1,8 +1,9 @@
 """The corpus of a trained model made smaller or larger, for costs by its size.
 
-A smaller one is a random part of the items. A larger one adds items between an
-item and one of its neighbors: as clustered as the real ones, unlike noise. The
-graphs are built anew, as job build_index builds them.
+A smaller one is a random part of the items, with those that are to stay: a
+user whose history has left the catalogue is another case. A larger one adds
+items between an item and one of its neighbors: as clustered as the real ones,
+unlike noise. The graphs are built anew, as job build_index builds them.
 """
 
 import dataclasses
@@ -24,7 +25,11 @@ _NUM_FREQUENT = 128
 
 
 def of_size(
-  run: trained_run.TrainedRun, num_items: int, k: int, seed: int
+  run: trained_run.TrainedRun,
+  num_items: int,
+  k: int,
+  seed: int,
+  kept: np.ndarray | None = None,
 ) -> Retriever:
   """Returns a retriever over so many items, with graphs and entries.
 
@@ -33,16 +38,18 @@ def of_size(
     num_items: I.
     k: Answers that make an item a frequent one.
     seed: Which items.
+    kept: int64 ids, of any shape, of items that stay.
   """
-  items = _items(run.retriever, num_items, np.random.default_rng(seed))
+  rng = np.random.default_rng(seed)
+  items = _items(run.retriever, num_items, kept, rng)
   scorer, table = run.retriever.scorer, run.retriever.category_table
   state_dtype = run.retriever.state_dtype
   without_graph = Retriever(scorer, items, None, table, state_dtype)
   data, settings = run.data, config.IndexSettings()
-  histories = data.train_histories(
+  of_training = data.train_histories(
     settings.profile_users, data.max_length, seed
   )
-  profiles = score_profiles(without_graph, histories, _PROFILE_WIDTH, seed)
+  profiles = score_profiles(without_graph, of_training, _PROFILE_WIDTH, seed)
   hnsw = build.build_hnsw(
     items.embeddings,
     settings.builder,
@@ -65,19 +72,25 @@ def of_size(
   retriever = Retriever(
     scorer, items, Index(hnsw, flat.graph), table, state_dtype
   )
-  answers = measuring.exact_rows(retriever, histories[:100], k)
+  answers = measuring.exact_rows(retriever, of_training[:100], k)
   return retriever.with_entries(
     entries.frequent_answers(answers, _NUM_FREQUENT)
   )
 
 
 def _items(
-  retriever: Retriever, num_items: int, rng: np.random.Generator
+  retriever: Retriever,
+  num_items: int,
+  kept: np.ndarray | None,
+  rng: np.random.Generator,
 ) -> ItemArrays:
   items = retriever.items
   if num_items <= len(items):
-    rows = np.sort(rng.permutation(len(items))[:num_items])
-    return _chosen(items, rows)
+    order = rng.permutation(len(items))
+    if kept is not None:
+      is_kept = np.isin(items.item_ids[order], kept)
+      order = np.concatenate([order[is_kept], order[~is_kept]])
+    return _chosen(items, np.sort(order[:num_items]))
   assert retriever.index is not None
   level = retriever.index.best_first.levels[0]
   number = num_items - len(items)

@@ -1,7 +1,8 @@
 """How many items each policy scores for a coverage, over their settings.
 
 Both policies climb ladders of settings; what a coverage costs is interpolated
-between the rungs, and the cheapest ladder counts. Measured on test users; the
+between the rungs, and the cheapest ladder counts. Policy paper goes on with
+wider beams until one reaches the highest coverage. Measured on test users; the
 entries of best_first come from answers to training users.
 """
 
@@ -10,7 +11,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -23,9 +24,12 @@ from nann import console, pictures
 from nann.jobs import measuring
 from nann.retrieval import entries, metrics, tuning
 from nann.retrieval import result as results
+from nann.retrieval.retriever import Retriever
 
 _TARGETS = (0.90, 0.95, 0.975, 0.99)
 _PAPER = results.PaperPolicy((400, 200, 100), (3, 1, 1))
+# Of the beams of policy paper, where the usual ones are too narrow.
+_WIDER = (8.0, 16.0, 32.0, 64.0)
 _NUM_FREQUENT = 128
 
 
@@ -39,15 +43,19 @@ def main() -> None:
     "--corpus",
     type=int,
     metavar="I",
-    help="a random part of the items, or more than there are (corpora.py)",
+    help="a part of the items, with those of the histories, or more than there"
+    " are (corpora.py)",
   )
   parser.add_argument("--png", metavar="FILE", help="also draw the curves")
   arguments = parser.parse_args()
   run = trained_run.load(arguments)
+  users = test_users(run, arguments.num_users)
   if arguments.corpus:
-    retriever = corpora.of_size(run, arguments.corpus, arguments.k, seed=0)
+    retriever = corpora.of_size(
+      run, arguments.corpus, arguments.k, seed=0, kept=users.histories
+    )
     run = dataclasses.replace(run, retriever=retriever)
-  figures, points = _measure(run, arguments)
+  figures, points = _measure(run, users, arguments)
   harness.report(
     f"items scored for a coverage@{arguments.k}: {run.name},"
     f" {run.num_items:,} items",
@@ -59,44 +67,47 @@ def main() -> None:
     pictures.save(figure, pathlib.Path(arguments.png))
 
 
+class Users(NamedTuple):
+  """Test users.
+
+  Attributes:
+    histories: [n, L] int64 item ids.
+    targets: [n] int64 item ids.
+  """
+
+  histories: np.ndarray
+  targets: np.ndarray
+
+
+def test_users(run: trained_run.TrainedRun, number: int) -> Users:
+  """Returns some test users."""
+  held_out = run.data.held_out("test")
+  chosen = np.random.default_rng(0).permutation(len(held_out))[:number]
+  return Users(held_out.histories[chosen], held_out.targets[chosen])
+
+
 def _measure(
-  run: trained_run.TrainedRun, arguments: argparse.Namespace
+  run: trained_run.TrainedRun, users: Users, arguments: argparse.Namespace
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   k = min(arguments.k, run.num_items)
-  held_out = run.data.held_out("test")
-  rng = np.random.default_rng(0)
-  chosen = rng.permutation(len(held_out))[: arguments.num_users]
-  histories, targets = held_out.histories[chosen], held_out.targets[chosen]
+  histories = users.histories
   exact = measuring.exact_rows(run.retriever, histories, k)
-  target_rows = run.retriever.items.rows_of(targets)
+  target_rows = run.retriever.items.rows_of(users.targets)
   answers = measuring.answers_to_training_users(
     run.retriever, run.data, arguments.num_users, histories.shape[1], k, seed=0
   )
   frequent = entries.frequent_answers(answers, _NUM_FREQUENT)
-  assert run.retriever.index is not None
-  start_level = run.retriever.index.hnsw.start_level
-  ladders = {
-    "best_first": list(tuning.best_first_policies(k, 64, 10**6)),
-    "paper": list(
-      tuning.paper_policies(k, _PAPER.widths, _PAPER.hops, start_level)
-    ),
-  }
   retriever = run.retriever.with_entries(frequent)
   figures: dict[str, Any] = {"num_items": run.num_items}
   shown: list[dict[str, Any]] = []
-  for name, of_policy in ladders.items():
-    points: list[list[tuning.Point]] = []
-    with console.progress(sum(map(len, of_policy)), "setting", name) as bar:
-      for ladder in of_policy:
-        points.append([])
-        for policy in ladder:
-          bar.update(1)
-          point = tuning.measure(retriever, policy, histories, exact)
-          points[-1].append(point)
-          shown.append(_shown(name, point, target_rows, exact, run.num_items))
-          if point.coverage.mean() >= max(_TARGETS):
-            break
-    figures |= _figures(name, points, target_rows, exact)
+  for name in ("best_first", "paper"):
+    ladders = climb(name, retriever, histories, exact)
+    shown += [
+      _shown(name, point, target_rows, exact, run.num_items)
+      for ladder in ladders
+      for point in ladder
+    ]
+    figures |= _figures(name, ladders, target_rows, exact)
   for target in _TARGETS:
     label = _label(target)
     ours, paper = (
@@ -104,6 +115,40 @@ def _measure(
     )
     figures[f"ratio_at_{label}"] = ours / paper if ours and paper else None
   return figures, shown
+
+
+def climb(
+  name: str, retriever: Retriever, histories: np.ndarray, exact: np.ndarray
+) -> list[list[tuning.Point]]:
+  """Climbs the ladders of a policy.
+
+  Args:
+    name: Of the policy.
+    retriever: Scorer, items, graphs and entries.
+    histories: [n, L] int64 item ids.
+    exact: [n, K] int32 rows of the exact answer.
+  """
+  assert retriever.index is not None
+  k, start_level = exact.shape[1], retriever.index.hnsw.start_level
+  wider: list[list[results.Policy]] = []
+  if name == "best_first":
+    usual = list(tuning.best_first_policies(k, 64, 10**6))
+  else:
+    given = (k, _PAPER.widths, _PAPER.hops, start_level)
+    usual = list(tuning.paper_policies(*given))
+    wider = list(tuning.paper_policies(*given, _WIDER))
+  points: list[list[tuning.Point]] = []
+  with console.progress(sum(map(len, usual + wider)), "setting", name) as bar:
+    for number, ladder in enumerate(usual + wider):
+      if number >= len(usual) and evaluations_at(points, max(_TARGETS)):
+        break
+      points.append([])
+      for policy in ladder:
+        bar.update(1)
+        points[-1].append(tuning.measure(retriever, policy, histories, exact))
+        if points[-1][-1].coverage.mean() >= max(_TARGETS):
+          break
+  return points
 
 
 def _figures(

@@ -64,7 +64,11 @@ def best_first_policies(
 
 
 def paper_policies(
-  k: int, widths: Sequence[int], hops: Sequence[int], start_level: int
+  k: int,
+  widths: Sequence[int],
+  hops: Sequence[int],
+  start_level: int,
+  scales: Sequence[float] = _SCALES,
 ) -> Iterator[list[Policy]]:
   """Yields ladders of policies; along each, coverage grows.
 
@@ -73,8 +77,9 @@ def paper_policies(
     widths: Beam widths of the levels that are scaled.
     hops: Hops of the levels; those of level 0 are varied.
     start_level: Of the graph.
+    scales: What the beam widths are multiplied by, one in each ladder.
   """
-  for scale in _SCALES:
+  for scale in scales:
     scaled = [max(1, round(scale * width)) for width in widths]
     scaled[0] = max(scaled[0], k)
     yield [
