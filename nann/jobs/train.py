@@ -230,7 +230,9 @@ class _Run:
         seed,
       )
       if scorer.spec.warm_start:
-        warm = warm_start.compute(*counted)
+        total = warm_start.PASSES * (len(sequences.row_splits) - 1)
+        with console.progress(total, "user", "counting") as bar:
+          warm = warm_start.compute(*counted, progress=bar.update)
       if scorer.spec.neighbors:
         near = neighbors.compute(*counted)
       seconds = time.monotonic() - begin

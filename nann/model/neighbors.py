@@ -25,6 +25,7 @@ _REACH = 5
 _SMOOTHING = 0.875
 _HALF_AGE = 5.0
 _MAX_EVENTS = 10_000_000
+_BLOCK_ROWS = 1 << 16
 
 
 class Neighbors(NamedTuple):
@@ -84,19 +85,21 @@ def _mutual_information(
     near = (user[:-distance] == user[distance:]) & (a != b)
     weight = np.full(int(near.sum()), distance**-0.5, np.float32)
     counts += scipy.sparse.csr_matrix((weight, (a[near], b[near])), shape)
-  pairs = (counts + counts.T).tocoo()
-  total = np.bincount(pairs.row, pairs.data, minlength=num_items + 1)
+  pairs = (counts + counts.T).tocsr()
+  del counts
+  total = np.asarray(pairs.sum(axis=1), np.float64).ravel()
   smooth = total**_SMOOTHING
-  independent = smooth[pairs.row] * smooth[pairs.col] / smooth.sum() ** 2
-  value = np.log(pairs.data / max(total.sum(), 1e-9) / independent)
-  kept = value > 0
-  return scipy.sparse.csr_matrix(
-    (
-      value[kept].astype(np.float32),
-      (pairs.row[kept], pairs.col[kept]),
-    ),
-    shape,
-  )
+  scale = smooth.sum() ** 2 / max(total.sum(), 1e-9)
+  lengths = np.diff(pairs.indptr)
+  for begin in range(0, num_items + 1, _BLOCK_ROWS):
+    rows = slice(begin, begin + _BLOCK_ROWS)
+    ends = pairs.indptr[begin], pairs.indptr[min(rows.stop, num_items + 1)]
+    own = np.repeat(smooth[rows], lengths[rows])
+    independent = own * smooth[pairs.indices[slice(*ends)]]
+    found = pairs.data[slice(*ends)]
+    found[:] = np.maximum(np.log(scale * found / independent), 0.0)
+  pairs.eliminate_zeros()
+  return pairs
 
 
 class NeighborTerm(tf.Module):

@@ -8,14 +8,21 @@ times width. NumPy and SciPy only; the training users' events come in as arrays.
 Source: Halko, Martinsson & Tropp 2011, algorithm 4.4 (on A^T A).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
 
 _OVERSAMPLING, _ITERATIONS = 16, 6
-_BLOCK_EVENTS = 4_000_000
+# How often `compute` goes through all users to find the factors.
+PASSES = _ITERATIONS + 1
+# A block of users costs a pass over the items' factors: at least so many events
+# of it, and so many for each item.
+_BLOCK_EVENTS, _EVENTS_PER_ITEM = 4_000_000, 4
+_BLOCK_ROWS = 1 << 16
+# Below this share of the largest squared length a direction is rounding.
+_LEAST_SHARE = 1e-13
 # A = U^-0.5 X N^-0.35 with the users' and the items' numbers of partners. Half
 # is the usual exponent of both; for the items less was far better on a
 # catalogue with many rare items, and no worse on one with few.
@@ -50,7 +57,8 @@ def compute(
   num_items: int,
   width: int,
   seed: int,
-  block_events: int = _BLOCK_EVENTS,
+  block_events: int | None = None,
+  progress: Callable[[int], None] = lambda num_users: None,
 ) -> WarmStart:
   """Factors the events of the training users.
 
@@ -61,7 +69,10 @@ def compute(
     width: D.
     seed: Seed of the random start.
     block_events: Events that are held as a sparse matrix at a time.
+    progress: Is told how many users were gone through, PASSES times all.
   """
+  if block_events is None:
+    block_events = max(_BLOCK_EVENTS, _EVENTS_PER_ITEM * num_items)
   users_of_item = np.zeros(num_items + 1)
   for block in _blocks(item_ids, row_splits, num_items, block_events):
     users_of_item += np.asarray(block.sum(axis=0)).ravel()
@@ -75,17 +86,18 @@ def compute(
       rows = np.maximum(lengths, 1.0) ** -_USER_POWER
       scaled = scipy.sparse.diags(rows) @ block @ scipy.sparse.diags(weight)
       yield scaled.tocsr().astype(np.float32)
+      progress(block.shape[0])
 
   factors = right_factors(normalized, num_items + 1, width, seed)
   length = np.linalg.norm(factors, axis=1)
   seen = users_of_item > 0
-  directions = factors / np.maximum(length, 1e-9)[:, None]
-  directions[~seen] = 0.0
+  factors /= np.maximum(length, 1e-9)[:, None]
+  factors[~seen] = 0.0
   log_length = np.log(np.maximum(length, 1e-9))
   popularity = np.log(np.maximum(users_of_item, 1.0))
   gain_in = _centered(log_length - _ITEM_POWER * popularity, seen)
   gain_out = _centered(log_length + _ITEM_POWER * popularity, seen)
-  start = WarmStart(directions.astype(np.float32), gain_in, gain_out, 1.0)
+  start = WarmStart(factors, gain_in, gain_out, 1.0)
   deviation = _deviation(start, item_ids, row_splits, seed)
   return start._replace(scale=1.0 / max(deviation, 1e-6))
 
@@ -119,32 +131,68 @@ def _blocks(
 
 
 def right_factors(
-  blocks: object, num_columns: int, width: int, seed: int
+  blocks: Callable[[], Iterator[scipy.sparse.csr_matrix]],
+  num_columns: int,
+  width: int,
+  seed: int,
 ) -> np.ndarray:
-  """Returns V S^0.5, [num_columns, width], of the matrix made of the blocks."""
-  assert callable(blocks)
+  """Returns V S^0.5, [num_columns, width], of the matrix made of the blocks.
+
+  Three tables of num_columns x width lie in memory at once, a little wider.
+  """
   rank = min(width + _OVERSAMPLING, num_columns)
   rng = np.random.default_rng(seed)
   basis = rng.standard_normal((num_columns, rank), dtype=np.float32)
   for _ in range(_ITERATIONS):
-    basis = np.linalg.qr(basis)[0]
-    basis = sum(block.T @ (block @ basis) for block in blocks())
-  basis = np.linalg.qr(basis)[0]
+    _make_orthonormal(basis)
+    image = np.zeros_like(basis)
+    for block in blocks():
+      image += block.T @ (block @ basis)
+    basis = image
+  del image
+  # What rounding left the first time, the second time takes.
+  _make_orthonormal(basis)
+  _make_orthonormal(basis)
   # The Gram matrix within the subspace: its eigenvectors turn the basis.
   gram = np.zeros((rank, rank))
   for block in blocks():
-    image = block @ basis
-    gram += image.T.astype(np.float64) @ image
+    part = block @ basis
+    gram += part.T.astype(np.float64) @ part
   values, vectors = np.linalg.eigh(gram)
   order = np.argsort(-values)[:width]
   factors = basis @ vectors[:, order].astype(np.float32)
+  del basis
   singular = np.sqrt(np.maximum(values[order], 0.0))
   # The sign of a singular vector is free: fixed, so that runs agree.
-  largest = np.abs(factors).argmax(axis=0)
+  largest = np.array([np.abs(column).argmax() for column in factors.T])
   signs = np.sign(factors[largest, np.arange(len(order))])
-  factors = factors * np.where(signs == 0, 1.0, signs) * np.sqrt(singular)
-  missing = [(0, 0), (0, width - factors.shape[1])]
-  return np.pad(factors, missing).astype(np.float32)
+  factors *= np.where(signs == 0, 1.0, signs) * np.sqrt(singular)
+  if factors.shape[1] == width:
+    return factors
+  return np.pad(factors, [(0, 0), (0, width - factors.shape[1])])
+
+
+def _make_orthonormal(basis: np.ndarray) -> None:
+  """Changes a basis [n, r] float32 to an orthonormal one of its space.
+
+  By its Gram matrix, in blocks of rows: a QR decomposition would take several
+  copies of the basis, in double precision. Where the space has fewer than r
+  dimensions, columns of 0 are left.
+  """
+  rows = [
+    slice(begin, begin + _BLOCK_ROWS)
+    for begin in range(0, len(basis), _BLOCK_ROWS)
+  ]
+  gram = np.zeros((basis.shape[1], basis.shape[1]))
+  for part in rows:
+    doubled = basis[part].astype(np.float64)
+    gram += doubled.T @ doubled
+  values, vectors = np.linalg.eigh(gram)
+  is_there = values > _LEAST_SHARE * values.max(initial=0.0)
+  lengths = np.sqrt(np.where(is_there, values, 1.0))
+  turn = (vectors * np.where(is_there, 1.0 / lengths, 0.0)).astype(np.float32)
+  for part in rows:
+    basis[part] = basis[part] @ turn
 
 
 def _centered(log_gain: np.ndarray, seen: np.ndarray) -> np.ndarray:
