@@ -1,9 +1,10 @@
 """What the adversarial loss is worth: eps x scorer x data set, and its rivals.
 
-Each cell of the study trains one model for the same number of steps, builds its
-index and measures both on validation users, in a process of its own. A cell
-that is done is kept as a file of the output folder: the same command goes on
-where it stopped. eps is in units of mean |e|.
+For each data set and scorer one model is trained without an adversarial loss.
+Each cell of the study trains it on for the same number of steps with one kind
+and size of that loss, builds the index and measures both on validation users,
+in a process of its own. What is done is kept in the output folder: the same
+command goes on where it stopped. eps is in units of mean |e|.
 """
 
 import argparse
@@ -17,8 +18,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import adversarial_table
 import harness
-import numpy as np
 
 from nann import config, console, files
 from nann.jobs import build_index, extract_feature, measuring
@@ -28,10 +29,13 @@ from nann.retrieval import result as results
 
 _SCORERS = "two_tower,dnn,attention,nann_plus"
 _EPS = "0,0.01,0.03,0.1,0.3,1"
+# A minute or two of training first, then half a minute a cell, on two cores.
+_BASE_STEPS = "two_tower=1500,dnn=500,attention=400,nann_plus=300"
+_STEPS = "two_tower=300,dnn=120,attention=80,nann_plus=80"
 _METHODS = "random_sign,pgd,penalty"
 _K, _WIDTH, _EFS = 200, 16, (200, 300, 450)
 _TARGETS_PER_USER, _MOST_TARGETS = 3, 2_000
-_MAX_PAIRS = 100_000_000
+_MAX_PAIRS = 60_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Cell:
   def path(self, output: pathlib.Path) -> pathlib.Path:
     name = f"{self.scorer}-{self.method}-{self.eps:g}-{self.seed}.json"
     return output / "cells" / self.data / name
+
+  def base(self, output: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of the model that the cell starts from."""
+    return output / "base" / self.data / f"{self.scorer}-{self.seed}"
 
 
 def main() -> None:
@@ -93,20 +101,28 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument("--method-eps", default="0.1")
   parser.add_argument("--method-scorers", default="attention,nann_plus")
   parser.add_argument("--seeds", default="0")
-  parser.add_argument("--steps", type=int, default=300)
+  parser.add_argument(
+    "--base-steps",
+    type=_by_scorer,
+    default=_BASE_STEPS,
+    help="of the training that all cells of a scorer start from",
+  )
+  parser.add_argument(
+    "--steps", type=_by_scorer, default=_STEPS, help="of a cell's training"
+  )
   parser.add_argument("--batch-size", type=int, default=400)
   parser.add_argument("--num-neg", type=int, default=100)
-  parser.add_argument(
-    "--scored",
-    type=int,
-    default=1200,
-    help="items scored a query at which coverage is compared",
-  )
   parser.add_argument(
     "--minutes", type=float, default=1e6, help="begin no cell after so many"
   )
   parser.add_argument("--cell", help=argparse.SUPPRESS)
   return parser
+
+
+def _by_scorer(text: str) -> dict[str, int]:
+  """Reads "attention=500,dnn=800"."""
+  pairs = (pair.split("=", 1) for pair in text.split(","))
+  return {name: int(number) for name, number in pairs}
 
 
 def _cells(arguments: argparse.Namespace) -> Iterator[Cell]:
@@ -130,25 +146,21 @@ def _cells(arguments: argparse.Namespace) -> Iterator[Cell]:
 
 def _measure(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
   """Trains a model and measures it on validation users."""
-  folders = dict(pair.split("=", 1) for pair in arguments.data)
-  folder = pathlib.Path(arguments.output) / "run"
+  output = pathlib.Path(arguments.output)
+  base, folder = cell.base(output), output / "run"
   _remove(folder)
-  settings = config.config_from_values(
-    {
-      "dataset_dir": folders[cell.data],
-      "output_root": str(folder),
-      "scorer": cell.scorer,
-      "adv_method": cell.method,
-      "adv_eps": cell.eps,
-      "adv_eps_relative": True,
-      "max_train_steps": arguments.steps,
-      "train_epochs": 100,
-      "batch_size": arguments.batch_size,
-      "num_neg": arguments.num_neg,
-      "num_validations": 1,
-      "seed": cell.seed,
-      "num_test_batch": _MOST_TARGETS,
-    }
+  if not (base / "model" / "done").exists():
+    plain = dataclasses.replace(cell, method="fgsm", eps=0.0)
+    steps = arguments.base_steps[cell.scorer]
+    more = {"num_validations": 1}  # Which chooses the weight of neighbors.
+    train_job.run(_settings(plain, arguments, base, steps, more))
+    (base / "model" / "done").touch()
+  settings = _settings(
+    cell,
+    arguments,
+    folder,
+    arguments.steps[cell.scorer],
+    {"init_from": str(base / "model")},
   )
   begin = time.monotonic()
   train_job.run(settings)
@@ -189,6 +201,36 @@ def _measure(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
   return found
 
 
+def _settings(
+  cell: Cell,
+  arguments: argparse.Namespace,
+  output_root: pathlib.Path,
+  steps: int,
+  more: dict[str, Any],
+) -> config.Config:
+  folders = dict(pair.split("=", 1) for pair in arguments.data)
+  return config.config_from_values(
+    {
+      "dataset_dir": folders[cell.data],
+      "output_root": str(output_root),
+      "scorer": cell.scorer,
+      "adv_method": cell.method,
+      "adv_eps": cell.eps,
+      "adv_eps_relative": True,
+      "max_train_steps": steps,
+      "train_epochs": 100,
+      "batch_size": arguments.batch_size,
+      "num_neg": arguments.num_neg,
+      "num_validations": 0,
+      # The graph of the other policy is not used.
+      "hnsw_num_neighbors": 4,
+      "hnsw_ef_construction": 4,
+      "seed": cell.seed,
+      **more,
+    }
+  )
+
+
 def _remove(folder: pathlib.Path) -> None:
   """Removes the run of the cell before."""
   for path in sorted(folder.rglob("*"), reverse=True):
@@ -203,42 +245,12 @@ def _report(
     for cell in cells
     if cell.path(output).exists()
   ]
-  rows = [_row(found, arguments.scored) for found in done]
-  console.table(
-    f"{len(done)} of {len(cells)} cells, {arguments.steps} steps each",
-    list(rows[0]) if rows else [],
-    [tuple(row.values()) for row in rows],
-  )
+  table = adversarial_table.of_results(done)
+  title = f"{len(done)} of {len(cells)} cells, steps: {arguments.steps}"
+  console.table(title, table.head, table.rows)
   if arguments.json:
     figures = {"cells_done": len(done), "cells": len(cells), "results": done}
     harness.report("adversarial study", figures, arguments.json)
-
-
-def _row(found: dict[str, Any], scored: int) -> dict[str, str]:
-  first = found["searches"][0]
-  coverage = np.interp(
-    scored,
-    [search["scored"] for search in found["searches"]],
-    [search["coverage"]["mean"] for search in found["searches"]],
-  )
-  recall = found["recall_all"]
-
-  def shown(share: dict[str, float]) -> str:
-    return f"{share['mean']:.3f} ± {share['standard_error']:.3f}"
-
-  return {
-    "data": found["data"],
-    "scorer": found["scorer"],
-    "method": found["method"],
-    "eps": f"{found['eps']:g}",
-    "recall-all": shown(recall["all_targets"]),
-    "novel": shown(recall["novel_targets"]),
-    "recall-retrieval": shown(first["recall_retrieval"]),
-    "delta": f"{first['delta']:.2%}",
-    f"coverage at {scored}": f"{coverage:.4f}",
-    "scored": f"{first['scored']:,.0f}",
-    "train s": f"{found['train_s']:.0f}",
-  }
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ Between two comments stands what a block of the benchmark page says of a run:
   (tables of block `scaling` of benchmark/results/two_cores.json)
   <!-- end of results -->
 
-Block `steps` is the table of a run of full_scale.py that was kept there.
+Blocks `steps` and `adversarial` are the tables of full_scale.py and of
+adversarial_study.py, whose runs were kept there.
 --write puts the tables there; --check says whether they are there.
 """
 
@@ -15,16 +16,24 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import adversarial_table
 import full_scale_table
 import page_blocks
 import page_parts
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _RESULTS = _ROOT / "benchmark" / "results"
-_STEPS = "steps"
-_FILES = ("README.md", "README-cn.md")
+# Of what is no page: its figures are the table's.
+_TABLES: dict[str, Callable[[Any], page_parts.Table]] = {
+  "steps": full_scale_table.of_figures,
+  "adversarial": lambda figures: adversarial_table.of_results(
+    figures["results"]
+  ),
+}
+_FILES = ("README.md", "README-cn.md", "docs/adversarial.md")
 _MARKED = re.compile(
   r"(<!-- results (\w+) (\w+) -->\n)(.*?)(<!-- end of results -->)", re.DOTALL
 )
@@ -85,8 +94,8 @@ def tables_of(path: pathlib.Path, block_id: str) -> str:
       f"{path} is not there; make bench BENCH='--name {path.stem} --keep'"
     )
   content = json.loads(path.read_text())
-  if block_id == _STEPS:
-    return _markdown(full_scale_table.of_figures(content["figures"]))
+  if block_id in _TABLES:
+    return _markdown(_TABLES[block_id](content["figures"]))
   figures = {
     name: section["figures"]
     for name, section in content["sections"].items()
