@@ -1,9 +1,10 @@
-"""Tries out an installed wheel: does it search, by both of its doors?
+"""Tries out an installed wheel: does it load, and search by both of its doors?
 
 Run with the Python of an environment that has the wheel, from elsewhere than
 the repository: only what is installed is to be found.
 """
 
+import importlib
 import pathlib
 import sys
 
@@ -14,6 +15,8 @@ import nann
 from nann import ops
 
 NUM_ITEMS, TARGET, K = 200, 50, 3
+# The op library is no module of Python.
+OPS = "_nann_ops"
 
 
 def main() -> None:
@@ -46,7 +49,14 @@ def main() -> None:
     limits=tf.constant([150, 1, NUM_ITEMS, NUM_ITEMS], tf.int64),
   )
   _check("the TensorFlow op", answer.rows, wanted)
-  print(f"nann {nann.__version__} in {folder} searches")
+  modules = sorted(path.name.split(".")[0] for path in folder.glob("_*.so"))
+  for name in modules:
+    if name != OPS:
+      importlib.import_module(f"nann.{name}")
+  print(
+    f"nann {nann.__version__} in {folder} searches and loads"
+    f" {', '.join(modules)}"
+  )
 
 
 def _check(door: str, found: object, wanted: list[int]) -> None:

@@ -136,7 +136,7 @@ def _timed(
   num_scored: float,
 ) -> dict[str, float]:
   """Returns milliseconds with their quartiles over users, and coverage."""
-  # A frozen graph holds the items several times over, and is part of a cycle.
+  # A request may hold arrays of its own, and is part of a cycle.
   gc.collect()
   answers, times = frozen.run_all(make(), histories, repeats)
   per_user = 1e3 * np.median(times, axis=0)
