@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+# How a file is mapped; see `load_array`.
+MapMode = Literal["r", "c"]
+
 _CHUNK_BYTES = 1 << 24
 
 
@@ -63,15 +66,15 @@ def save_array(path: pathlib.Path, array: np.ndarray) -> None:
 
 
 def load_array(
-  path: pathlib.Path, made_by: str, mode: Literal["r", "c"] = "r"
+  path: pathlib.Path, made_by: str, mode: MapMode = "r"
 ) -> np.ndarray:
   """Maps an .npy file into memory.
 
   Args:
     path: The file.
     made_by: The job that writes it, for the error message.
-    mode: r, to read only; c: what is written stays in memory. Only the latter
-      can be handed to TensorFlow without a copy.
+    mode: r, to read only; c: what is written stays in memory. NumPy hands only
+      the latter over without a copy.
 
   Raises:
     FileNotFoundError: There is no such file.

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 LINE_BYTES = 64
-_HUGE_PAGE_BYTES = 1 << 21
+HUGE_PAGE_BYTES = 1 << 21
 
 
 def aligned(shape: tuple[int, int], dtype: npt.DTypeLike) -> np.ndarray:
@@ -14,7 +14,7 @@ def aligned(shape: tuple[int, int], dtype: npt.DTypeLike) -> np.ndarray:
   the cache lines that a search waits for would be fetched for nothing.
   """
   size_bytes = shape[0] * shape[1] * np.dtype(dtype).itemsize
-  room = np.empty(size_bytes + _HUGE_PAGE_BYTES, np.uint8)
-  begin = -room.ctypes.data % _HUGE_PAGE_BYTES
+  room = np.empty(size_bytes + HUGE_PAGE_BYTES, np.uint8)
+  begin = -room.ctypes.data % HUGE_PAGE_BYTES
   aligned: np.ndarray = room[begin : begin + size_bytes]
   return aligned.view(dtype).reshape(shape)

@@ -39,8 +39,14 @@ def save(
     manifest.write_manifest(temporary, parents, facts)
 
 
-def load(folder: pathlib.Path) -> tuple[Index, dict[str, Any]]:
+def load(
+  folder: pathlib.Path, mode: files.MapMode = "r"
+) -> tuple[Index, dict[str, Any]]:
   """Reads an index folder, ours or the original's (which has no manifest).
+
+  Args:
+    folder: The folder.
+    mode: How the graphs are mapped, as `files.load_array` has it.
 
   Returns:
     The graphs, and the manifest: empty for the original's.
@@ -58,14 +64,19 @@ def load(folder: pathlib.Path) -> tuple[Index, dict[str, Any]]:
     number = len(levels)
     levels.append(
       _load_level(
-        folder, paths.neighbor_values(number), paths.neighbor_row_splits(number)
+        folder,
+        paths.neighbor_values(number),
+        paths.neighbor_row_splits(number),
+        mode,
       )
     )
   hnsw = HnswGraph(tuple(levels), entry_points.astype(np.int32, copy=False))
   flat = None
   if (folder / paths.GRAPH_VALUES).exists():
     medoids = files.load_array(folder / paths.MEDOIDS, _JOB)
-    level = _load_level(folder, paths.GRAPH_VALUES, paths.GRAPH_ROW_SPLITS)
+    level = _load_level(
+      folder, paths.GRAPH_VALUES, paths.GRAPH_ROW_SPLITS, mode
+    )
     flat = HnswGraph((level,), medoids.astype(np.int32, copy=False))
   index = Index(hnsw, flat)
   try:
@@ -78,10 +89,13 @@ def load(folder: pathlib.Path) -> tuple[Index, dict[str, Any]]:
 
 
 def _load_level(
-  folder: pathlib.Path, values_name: str, row_splits_name: str
+  folder: pathlib.Path,
+  values_name: str,
+  row_splits_name: str,
+  mode: files.MapMode,
 ) -> Level:
-  values = files.load_array(folder / values_name, _JOB, "c")
-  splits = files.load_array(folder / row_splits_name, _JOB, "c")
+  values = files.load_array(folder / values_name, _JOB, mode)
+  splits = files.load_array(folder / row_splits_name, _JOB, mode)
   for name, array in ((values_name, values), (row_splits_name, splits)):
     if array.ndim != 1 or array.dtype.kind not in "iu":
       raise ValueError(

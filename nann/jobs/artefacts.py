@@ -22,6 +22,7 @@ def load_retriever(
   entries: np.ndarray | None = None,
   search_ops: str = "nann",
   search_device: str = "cpu",
+  graph_mode: files.MapMode = "r",
 ) -> Retriever:
   """Makes the retriever of an output folder.
 
@@ -33,6 +34,8 @@ def load_retriever(
     entries: [M] int32 rows where walks begin beside the history.
     search_ops: nann, or stock: TensorFlow's own.
     search_device: cpu, or gpu: where graphs are walked.
+    graph_mode: r: graphs are copied, which is faster to walk; c: they stay
+      mapped files.
 
   Raises:
     FileNotFoundError: An artefact is missing.
@@ -42,7 +45,7 @@ def load_retriever(
   items = load_items(output, data, model)
   index = None
   if with_index:
-    index, content = storage.load(output.index)
+    index, content = storage.load(output.index, graph_mode)
     for path in (output.item_embeddings, output.item_profiles):
       if content and path.exists():
         manifest.check_parent(

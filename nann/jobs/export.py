@@ -159,6 +159,7 @@ def make_serving(
     entries=None if tuned is None else tuned.entries,
     search_ops=settings.export.export_ops,
     search_device=settings.export.search_device,
+    graph_mode="c",
   )
   assert retriever.index is not None
   start_level = retriever.index.hnsw.start_level

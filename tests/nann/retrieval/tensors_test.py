@@ -40,7 +40,7 @@ def test_array_that_begins_within_a_line_is_copied() -> None:
   np.testing.assert_array_equal(tensor.numpy(), array)
 
 
-@pytest.mark.parametrize("size", [0, 5])
+@pytest.mark.parametrize("size", [0, 5, 1_000_000])
 def test_array_that_may_not_be_written_is_copied(size: int) -> None:
   array = np.arange(size, dtype=np.int32)
   array.flags.writeable = False
