@@ -17,14 +17,14 @@ from nann.index.graph import HnswGraph, Level
 
 Progress = Callable[[int], None]
 
-_ADD_ROWS = 20_000
-_EXTRACT_ROWS = 200_000
 SLIM_EF_CONSTRUCTION = 40
 # One neighbor in so many is near in embedding alone; and how much a difference
 # in embedding weighs beside one in profile. Chosen on validation users of four
 # data sets.
-_EMBEDDING_SHARE = 4
+EMBEDDING_SHARE = 4
 _EMBEDDING_WEIGHT = 1.5
+_ADD_ROWS = 20_000
+_EXTRACT_ROWS = 200_000
 
 
 def build_hnsw(
@@ -207,10 +207,10 @@ def build_flat(
   if profiles is None:
     neighbors = table(embeddings, num_nearest, index)
   else:
-    near_in_embedding = max(1, num_nearest // _EMBEDDING_SHARE)
+    near_in_embedding = max(1, num_nearest // EMBEDDING_SHARE)
     first = table(embeddings, near_in_embedding, index)
     del index
-    vectors = _embeddings_and_profiles(embeddings, profiles)
+    vectors = embeddings_and_profiles(embeddings, profiles)
     index = slim(vectors)
     second = table(vectors, max(1, num_nearest - near_in_embedding), index)
     neighbors = flat.united(first, second)
@@ -230,7 +230,7 @@ def flat_progress(num_rows: int, with_profiles: bool) -> int:
   return (4 if with_profiles else 2) * num_rows
 
 
-def _embeddings_and_profiles(
+def embeddings_and_profiles(
   embeddings: np.ndarray, profiles: np.ndarray
 ) -> np.ndarray:
   """Returns [I, D + P] float32: both, the embeddings weighing more."""
