@@ -27,7 +27,12 @@ class Section:
 _TINY_ITEMS = ("--items=2000", "--train-steps=20")
 _TINY = (*_TINY_ITEMS, "--scorer=attention")
 # The original's network, whose cost is told apart from that of the search.
-_TRAINED = ("--items=50000", "--scorer=attention", "--train-steps=1000")
+_TRAINED = (
+  "--items=50000",
+  "--scorer=attention",
+  "--adv-eps=3e-5",
+  "--train-steps=1000",
+)
 # What one would use.
 _RECIPE = (
   "--scorer=nann_plus",

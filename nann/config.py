@@ -72,9 +72,6 @@ class Config:
 DEMO_DEFAULTS: dict[str, Any] = {
   "output_root": "./output/demo",
   "dataset_dir": "./output/demo/data",
-  "scorer": "nann_plus",
-  # Not measured with this scorer yet.
-  "adv_eps": 0.0,
   "max_train_steps": 400,
   "num_validations": 1,
   "num_test_batch": 2000,

@@ -80,9 +80,9 @@ class TrainSettings(Settings):
     choices=("softmax", "sigmoid"),
   )
   adv_eps: float = setting(
-    3e-5,
+    0.0,
     "eps of the FGSM step on the item embedding; 0 turns the adversarial loss"
-    " off.",
+    " off. The original's is 3e-5. docs/adversarial.md says what which gives.",
     minimum=0.0,
   )
   adv_eps_relative: bool = setting(
