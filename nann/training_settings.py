@@ -47,6 +47,12 @@ class ScorerSettings(Settings):
     "nann_plus: add what stands near the history's items in the sequences of"
     " training users; how much, validation users say.",
   )
+  neighbors_weight: float = setting(
+    2.0,
+    "nann_plus: how much, where no validation users say it (--num-validations"
+    " 0, or too many items to score all).",
+    minimum=0.0,
+  )
   warm_start: bool = setting(
     True,
     "nann_plus: begin with factors of the users x items matrix, not at random.",

@@ -238,6 +238,8 @@ class _Run:
       seconds = time.monotonic() - begin
       console.say(f"counting: {console.duration(seconds)}")
     scorer.begin_with(self._data.catalogue.counts, warm, near)
+    if near is not None and self._validation is None:
+      scorer.neighbors.weight.assign(self._settings.scorer.neighbors_weight)
 
   def _choose_weights(
     self, scorer: NannPlusScorer, validation: training_checks.Validation

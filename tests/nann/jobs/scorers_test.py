@@ -1,11 +1,12 @@
-"""Scorers beside the default, from records to an exported model."""
+"""Scorers beside the original's, from records to an exported model."""
 
 import json
 import pathlib
 
 import pytest
 
-from nann import paths
+from nann import model_store, paths
+from nann.model.nann_plus import NannPlusScorer
 from tests.conftest import TRAIN_FLAGS, Run, main
 
 pytestmark = pytest.mark.slow
@@ -33,6 +34,17 @@ def test_scorer_of_the_users_own_runs_the_whole_path(
     "--max-train-steps=20",
   )
   assert coverage_after_training(run) > 0.5
+
+
+def test_weight_of_neighbors_is_given_where_nobody_chooses_it(
+  small_run: Run, tmp_path: pathlib.Path
+) -> None:
+  run = Run(small_run.dataset_dir, tmp_path)
+  flags = ["--scorer=nann_plus", "--max-train-steps=2", "--num-validations=0"]
+  main("train", *run.flags, *TRAIN_FLAGS, *flags, "--neighbors-weight=1.5")
+  scorer = model_store.load(paths.OutputPaths(tmp_path).model).scorer
+  assert isinstance(scorer, NannPlusScorer)
+  assert float(scorer.neighbors.weight) == 1.5
 
 
 def test_nann_plus_runs_the_whole_path(
