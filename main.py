@@ -72,12 +72,14 @@ def config_from_flags() -> config.Config:
   values: dict[str, typing.Any] = {}
   for settings in config.setting_groups().values():
     values |= command_line.read_settings(settings)
+  defaults = dict(config.SCORER_DEFAULTS.get(values["scorer"], {}))
   if command_line.flag_value(_JOB_FLAG) == "demo":
-    values |= {
-      field: value
-      for field, value in config.DEMO_DEFAULTS.items()
-      if not command_line.is_given(field)
-    }
+    defaults |= config.DEMO_DEFAULTS
+  values |= {
+    field: value
+    for field, value in defaults.items()
+    if not command_line.is_given(field)
+  }
   return config.config_from_values(values)
 
 

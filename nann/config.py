@@ -24,6 +24,7 @@ from nann.training_settings import ScorerSettings, TrainSettings
 
 __all__ = [
   "DEMO_DEFAULTS",
+  "SCORER_DEFAULTS",
   "Config",
   "DataSettings",
   "EvaluationSettings",
@@ -76,6 +77,14 @@ DEMO_DEFAULTS: dict[str, Any] = {
   "num_validations": 1,
   "num_test_batch": 2000,
   "sweep": True,
+}
+
+
+# What a scorer takes where the command line says nothing.
+SCORER_DEFAULTS: dict[str, dict[str, Any]] = {
+  # The original's eps does nothing here but cost time, and a larger one is a
+  # trade: docs/adversarial.md.
+  "nann_plus": {"adv_eps": 0.0},
 }
 
 

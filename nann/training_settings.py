@@ -86,9 +86,9 @@ class TrainSettings(Settings):
     choices=("softmax", "sigmoid"),
   )
   adv_eps: float = setting(
-    0.0,
+    3e-5,
     "eps of the FGSM step on the item embedding; 0 turns the adversarial loss"
-    " off. The original's is 3e-5. docs/adversarial.md says what which gives.",
+    " off, as nann_plus does where nothing is given (docs/adversarial.md).",
     minimum=0.0,
   )
   adv_eps_relative: bool = setting(

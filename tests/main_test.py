@@ -36,6 +36,31 @@ def test_help_ends_quietly_when_its_reader_leaves() -> None:
 
 
 @pytest.mark.parametrize(
+  ("arguments", "eps"),
+  [
+    ([], 0.0),
+    (["--job-type=demo"], 0.0),
+    (["--adv-eps=0.3"], 0.3),
+    (["--scorer=attention"], 3e-5),
+    (["--scorer=attention", "--adv-eps=0"], 0.0),
+  ],
+)
+def test_scorer_brings_defaults_where_nothing_is_given(
+  arguments: list[str], eps: float
+) -> None:
+  program = """
+import sys
+from absl import flags
+import main
+main.define_flags()
+flags.FLAGS(sys.argv)
+print(main.config_from_flags().train.adv_eps)
+"""
+  done = run_python("-c", program, *arguments)
+  assert done.stdout.split() == [str(eps)], done.stderr
+
+
+@pytest.mark.parametrize(
   ("arguments", "message"),
   [
     ([], "--job-type is missing, wanted one of prepare_data"),

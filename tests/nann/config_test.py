@@ -49,6 +49,12 @@ def test_every_demo_default_names_a_setting() -> None:
   config.config_from_values(config.DEMO_DEFAULTS)
 
 
+def test_every_default_of_a_scorer_names_a_setting() -> None:
+  for scorer, values in config.SCORER_DEFAULTS.items():
+    assert set(values) <= set(all_fields())
+    config.config_from_values({"scorer": scorer, **values})
+
+
 @pytest.mark.parametrize(
   ("values", "message"),
   [
