@@ -43,13 +43,13 @@ def test_too_many_items_are_not_validated_on_a_few_users(
 @pytest.mark.parametrize(
   ("recalls", "wanted"),
   [
-    ({0.0: 0.4, 1.0: 0.6, 2.0: 0.5, 3.0: 0.5}, 1.0),
-    ({0.0: 0.4, 1.0: 0.4, 2.0: 0.3, 3.0: 0.1}, 0.0),
-    ({0.0: 0.4, 1.0: 0.5, 2.0: 0.6, 3.0: 0.7}, 3.0),
+    ([0.4, 0.6, 0.5, 0.5, 0.5, 0.4], 1.0),
+    ([0.4, 0.4, 0.3, 0.1, 0.1, 0.1], 0.0),
+    ([0.4, 0.5, 0.6, 0.7, 0.7, 0.8], 6.0),
   ],
 )
 def test_weight_with_the_best_recall_is_taken(
-  recalls: dict[float, float],
+  recalls: list[float],
   wanted: float,
   tmp_path: pathlib.Path,
   monkeypatch: pytest.MonkeyPatch,
@@ -64,10 +64,11 @@ def test_weight_with_the_best_recall_is_taken(
     tmp_path,
   )
   weight = tf.Variable(5.0)
+  of_weight = dict(zip(training_checks._WEIGHTS, recalls, strict=True))
   monkeypatch.setattr(
     validation,
     "_recall",
-    lambda: metrics.Share(recalls[float(weight.numpy())], 0.0, 1),
+    lambda: metrics.Share(of_weight[float(weight.numpy())], 0.0, 1),
   )
   validation.choose(weight)
   assert float(weight.numpy()) == wanted
