@@ -100,15 +100,7 @@ def cost_by_size(
     for place, (key, name) in enumerate(names.items()):
       x = [int(size) for size in sizes if key in sizes[size]]
       y = [sizes[str(size)][key]["ms"] for size in x]
-      axes.plot(
-        x,
-        y,
-        "-o" if not place else "-" + _MARKERS[place - 1],
-        color=pictures.OURS if not place else _COLORS[place - 1],
-        linewidth=2.4 if not place else 1.4,
-        markersize=5,
-        label=name,
-      )
+      axes.plot(x, y, label=name, **_line(place))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("items")
@@ -135,11 +127,8 @@ def scored_by_coverage(
       axes.plot(
         [x for x, _ in found],
         [y for _, y in found],
-        "-o" if not place else "-" + _MARKERS[place - 1],
-        color=pictures.OURS if not place else _COLORS[place - 1],
-        linewidth=2.4 if not place else 1.4,
-        markersize=5,
         label=policy,
+        **_line(place),
       )
     axes.set_yscale("log")
     axes.set_xlabel("coverage, %")
@@ -147,6 +136,19 @@ def scored_by_coverage(
     _plain(axes.yaxis)
     _legend_below(figure, axes)
   return figure
+
+
+def _line(place: int) -> dict[str, Any]:
+  """Returns how the line of a method is drawn; ours, the first, stands out."""
+  if not place:
+    style = {"color": pictures.OURS, "marker": "o", "linewidth": 2.4}
+  else:
+    style = {
+      "color": _COLORS[place - 1],
+      "marker": _MARKERS[place - 1],
+      "linewidth": 1.4,
+    }
+  return {"linestyle": "-", "markersize": 5, **style}
 
 
 def queries_against_recall(
