@@ -99,7 +99,7 @@ lint-files: $(COMPILED)
 	  echo "BUILD is as buildifier wants it"
 
 test: lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 soak: $(COMPILED)
 	$(BIN)/python -m pytest -m soak

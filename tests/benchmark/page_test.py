@@ -198,12 +198,12 @@ def test_bench_ends_with_a_page_and_goes_on_where_it_was(
     "--quick",
     "--name=tiny",
     f"--output={tmp_path}",
-    "--only=recall_synthetic,metric,training",
+    "--only=recall_synthetic,metric,data",
   )
   done = run_benchmark(*command)
   assert done.returncode == 0, done.stdout + done.stderr
   content = json.loads((tmp_path / "tiny" / "bench.json").read_text())
-  assert list(content["sections"]) == ["training", "recall_synthetic", "metric"]
+  assert list(content["sections"]) == ["data", "recall_synthetic", "metric"]
   page = tmp_path / "tiny" / "bench.html"
   text = page.read_text()
   assert "<script" not in text

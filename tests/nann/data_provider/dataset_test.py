@@ -33,6 +33,26 @@ def test_novel_targets_are_not_in_the_history() -> None:
   assert held_out.novel().tolist() == [False, True]
 
 
+def test_validation_users_can_be_trained_on_too(data: pathlib.Path) -> None:
+  prepared = dataset.load(data)
+  joined = prepared.with_validation_users()
+  sequences = joined.train_sequences()
+  meta = prepared.meta
+  num_users = meta["num_train_user"] + meta["num_validate_user"]
+  assert meta["num_validate_user"] > 0
+  assert len(sequences.row_splits) - 1 == num_users
+  # Counted are the items of all these users, and of nobody else.
+  counts = np.bincount(
+    sequences.item_ids, minlength=joined.catalogue.num_items + 1
+  )
+  assert (joined.catalogue.counts == counts[1:]).all()
+  assert counts.sum() > prepared.catalogue.counts.sum()
+  # Their windows come in an epoch like the others'.
+  windows = [shard["windows"] for shard in meta["shards"]["validate"]]
+  more = joined.training_data(1, 1, seed=0).num_steps
+  assert more - prepared.training_data(1, 1, seed=0).num_steps == sum(windows)
+
+
 def test_missing_data_names_the_job(tmp_path: pathlib.Path) -> None:
   with pytest.raises(FileNotFoundError, match="run --job-type prepare_data"):
     dataset.load(tmp_path)
@@ -118,3 +138,9 @@ class TestOriginalData:
   def test_sequences_cannot_be_had(self, original: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="holds the original's window records"):
       dataset.load(original / "data").train_sequences()
+
+  def test_validation_users_cannot_be_added(
+    self, original: pathlib.Path
+  ) -> None:
+    with pytest.raises(ValueError, match="holds the original's window records"):
+      dataset.load(original / "data").with_validation_users()

@@ -188,7 +188,7 @@ def test_training_ends_within_its_time_budget(
     *run.flags,
     *TRAIN_FLAGS,
     "--train-epochs=100000",
-    "--time-budget=0.25",
+    "--time-budget=0.15",
     "--num-validations=0",
   )
   last = read_log(run)[-1]["step"]
@@ -284,7 +284,9 @@ def test_disk_that_is_full_leaves_the_last_good_checkpoint(
   assert read_log(run)[-1]["step"] == 40
 
 
-@pytest.mark.parametrize("scorer", ["attention", "nann_plus"])
+@pytest.mark.parametrize(
+  "scorer", [pytest.param("attention", marks=pytest.mark.soak), "nann_plus"]
+)
 def test_killed_training_goes_on_as_if_nothing_had_happened(
   small_run: Run, tmp_path: pathlib.Path, scorer: str
 ) -> None:

@@ -40,8 +40,11 @@ def test_weight_of_neighbors_is_given_where_nobody_chooses_it(
   small_run: Run, tmp_path: pathlib.Path
 ) -> None:
   run = Run(small_run.dataset_dir, tmp_path)
-  flags = ["--scorer=nann_plus", "--max-train-steps=2", "--num-validations=0"]
-  main("train", *run.flags, *TRAIN_FLAGS, *flags, "--neighbors-weight=1.5")
+  flags = ["--scorer=nann_plus", "--max-train-steps=2", "--train-on-validation"]
+  done = main(
+    "train", *run.flags, *TRAIN_FLAGS, *flags, "--neighbors-weight=1.5"
+  )
+  assert "validation targets" not in done.stdout
   scorer = model_store.load(paths.OutputPaths(tmp_path).model).scorer
   assert isinstance(scorer, NannPlusScorer)
   assert float(scorer.neighbors.weight) == 1.5

@@ -106,8 +106,11 @@ def same_curve(got: list[dict], wanted: list[dict], tolerance: float) -> None:
   )
 
 
+# A scorer each here, the other one in the long tests.
 @pytest.mark.slow
-@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize(
+  "scorer", [pytest.param("attention", marks=pytest.mark.soak), "nann_plus"]
+)
 def test_two_workers_train_as_one_and_survive_the_loss_of_one(
   small_run: Run, tmp_path: pathlib.Path, scorer: str
 ) -> None:
@@ -132,7 +135,9 @@ def test_two_workers_train_as_one_and_survive_the_loss_of_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize(
+  "scorer", ["attention", pytest.param("nann_plus", marks=pytest.mark.soak)]
+)
 def test_parameter_servers_give_the_curve_and_a_worker_may_come_back(
   small_run: Run, tmp_path: pathlib.Path, scorer: str
 ) -> None:
