@@ -167,6 +167,12 @@ class TrainSettings(Settings):
     " kept. 0: never, and the last weights are kept.",
     minimum=0,
   )
+  train_on_validation: bool = setting(
+    False,
+    "Train on the validation users too, and validate nothing: the last"
+    " training, after --max-train-steps and --neighbors-weight were chosen on"
+    " them.",
+  )
   patience: int = setting(
     0,
     "Stop after so many validations in a row without a better one; 0: never.",

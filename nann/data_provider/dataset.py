@@ -70,11 +70,13 @@ class PreparedData:
     root: The folder.
     meta: Content of ub_meta.json.
     catalogue: The items.
+    training_splits: Whose users are trained on, and counted.
   """
 
   root: pathlib.Path
   meta: dict[str, Any]
   catalogue: catalogue.Catalogue
+  training_splits: tuple[str, ...] = ("train",)
 
   @property
   def max_length(self) -> int:
@@ -137,19 +139,41 @@ class PreparedData:
     )
     return HeldOut(histories.numpy(), targets.numpy(), sequences.user_ids[user])
 
+  def with_validation_users(self) -> "PreparedData":
+    """Returns the same data with validation users among the training users.
+
+    Raises:
+      ValueError: The records hold windows, not sequences.
+    """
+    self._require_sequences()
+    added = records.read_sequences(self._shards("validate")).item_ids
+    counts = self.catalogue.counts + np.bincount(
+      added - 1, minlength=self.catalogue.num_items
+    )
+    return dataclasses.replace(
+      self,
+      catalogue=dataclasses.replace(self.catalogue, counts=counts),
+      training_splits=(*self.training_splits, "validate"),
+    )
+
   def train_sequences(self) -> records.Sequences:
     """Reads the events of all training users into memory.
 
     Raises:
       ValueError: The records hold windows, not sequences.
     """
+    self._require_sequences()
+    return records.read_sequences(
+      [path for split in self.training_splits for path in self._shards(split)]
+    )
+
+  def _require_sequences(self) -> None:
     if not self._is_ours:
       raise ValueError(
         f"{self.root} holds the original's window records, wanted user"
         " sequences; run --job-type prepare_data on the csv, or train a scorer"
         " that counts nothing, such as --scorer attention"
       )
-    return records.read_sequences(self._shards("train"))
 
   def train_histories(self, number: int, length: int, seed: int) -> np.ndarray:
     """Returns [n, length] int64: the first items of some training users.
@@ -186,10 +210,12 @@ class PreparedData:
         self.max_length,
         seed,
       )
-    facts = self.meta["shards"]["train"]
     shards = [
       training_data.Shard(path, fact["events"], fact["windows"])
-      for path, fact in zip(self._shards("train"), facts, strict=True)
+      for split in self.training_splits
+      for path, fact in zip(
+        self._shards(split), self.meta["shards"][split], strict=True
+      )
     ]
     return training_data.SequenceTrainingData(
       shards,

@@ -36,6 +36,8 @@ def run(settings: config.Config) -> None:
   else:
     strategy = make_strategy(settings.train.num_replicas)
   data = dataset.load(pathlib.Path(settings.paths.dataset_dir))
+  if settings.train.train_on_validation:
+    data = data.with_validation_users()
   output = paths.OutputPaths(pathlib.Path(settings.paths.output_root))
   with tempfile.TemporaryDirectory() as scratch:
     written = workers.writable(output, pathlib.Path(scratch))
@@ -319,7 +321,8 @@ class _Run:
     return "sequences" if self._on_sequences else f"x (1 + {number}) pairs"
 
   def _make_validation(self) -> training_checks.Validation | None:
-    if not self._settings.train.num_validations:
+    train = self._settings.train
+    if not train.num_validations or train.train_on_validation:
       return None
     validation = training_checks.Validation.of(
       self._trainer.scorer, self._data, self._written.model
