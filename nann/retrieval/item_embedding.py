@@ -27,15 +27,13 @@ def embed_all(
   num_items = len(category_table) - 1
   categories = tf.constant(category_table, tf.int64)
 
-  @tf.function(reduce_retracing=True)
-  def embed(item_ids: tf.Tensor) -> tf.Tensor:
-    items = Items(item_ids, tf.gather(categories, item_ids))
-    return scorer.item_embedding(items, Phase.INFERENCE)
-
   embeddings: np.ndarray | None = None
   for begin in range(1, num_items + 1, _BATCH_ITEMS):
     end = min(begin + _BATCH_ITEMS, num_items + 1)
-    part = embed(tf.range(begin, end, dtype=tf.int64)).numpy()
+    item_ids = tf.range(begin, end, dtype=tf.int64)
+    items = Items(item_ids, tf.gather(categories, item_ids))
+    # Not traced: few operations on many items, and training asks often.
+    part = scorer.item_embedding(items, Phase.INFERENCE).numpy()
     if embeddings is None:
       embeddings = np.empty((num_items, part.shape[1]), part.dtype)
     embeddings[begin - 1 : end - 1] = part
