@@ -1,11 +1,12 @@
 """Training: samples a second, memory, and where the time of a step goes.
 
 Each measurement runs in a process of its own, so that its memory and its first
-step are its own. The records are made up, in the shapes of the UserBehavior
-data: item ids by a power law, as many categories as there. Parts are timed by
-leaving them out: the input alone, the step without the adversarial pass, the
-whole step. The bound is the time of the matrix products of a step at the rate
-of one large product in the same process.
+step are its own; but tables of several sizes are trained in one, in turns, for
+a machine's clock drifts more than a step grows. The records are made up, in the
+shapes of the UserBehavior data: item ids by a power law, as many categories as
+there. Parts are timed by leaving them out: the input alone, the step without
+the adversarial pass, the whole step. The bound is the time of the matrix
+products of a step at the rate of one large product in the same process.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import harness
 import numpy as np
@@ -45,7 +47,9 @@ def main() -> None:
   """Runs the benchmark, or one measurement of it."""
   arguments = _parser().parse_args()
   if arguments.measure:
-    print(json.dumps(_measure(arguments)))
+    folder = pathlib.Path(arguments.measure)
+    measure = _measure_growth if arguments.growth else _measure
+    print(json.dumps(measure(arguments, folder)))
     return
   with tempfile.TemporaryDirectory() as name:
     figures = _figures(arguments, pathlib.Path(name))
@@ -118,16 +122,9 @@ def _growth(
   arguments: argparse.Namespace, folder: pathlib.Path
 ) -> dict[str, float]:
   """Returns how a step's time depends on the number of items."""
-  times = {}
   for number in _GROWTH:
-    data = folder / f"items_{number}"
-    _write_data(data, number)
-    times[number] = _child(arguments, data)["step_ms"]
-  low, _, high = _GROWTH
-  return {
-    **{f"step_ms_{number}": value for number, value in times.items()},
-    "step_growth_10m_over_1m": times[high] / times[low],
-  }
+    _write_data(folder / str(number), number)
+  return _child(arguments, folder, "--growth")
 
 
 def _child(
@@ -175,43 +172,71 @@ def _write_data(folder: pathlib.Path, num_items: int) -> None:
   )
 
 
-def _measure(arguments: argparse.Namespace) -> dict[str, float]:
-  """Trains some steps on the data of a folder."""
-  folder, rows = pathlib.Path(arguments.measure), arguments.batch_size
+class _Training(NamedTuple):
+  """What a training takes.
+
+  Attributes:
+    sampler: Of its negatives.
+    batches: An epoch of batches with their negatives.
+    rows: Rows of negatives in a batch.
+    step: Takes the next step and waits for it.
+  """
+
+  sampler: negatives.UnigramSampler
+  batches: tf.data.Dataset
+  rows: int
+  step: Callable[[], None]
+
+
+def _begin(arguments: argparse.Namespace, folder: pathlib.Path) -> _Training:
+  """Begins to train on the data of a folder."""
   items = catalogue.load_catalogue(folder / "items.npz")
   windows = _USERS * (_EVENTS_PER_USER - 3)
   shard = training_data.Shard(
     folder / "records", _USERS * _EVENTS_PER_USER, windows
   )
-  plan = training_data.SequenceTrainingData([shard], rows, 1, 50, 3, 0)
+  plan = training_data.SequenceTrainingData(
+    [shard], arguments.batch_size, 1, 50, 3, 0
+  )
   sampler = negatives.UnigramSampler(
     items.counts, 1.0, arguments.num_neg, seed=0
   )
   made = _trainer(items, sampler, arguments)
-  drawn_rows = 1 if arguments.shared_negatives else rows
+  rows = 1 if arguments.shared_negatives else arguments.batch_size
+  (batches,) = plan.batches()
 
   def with_negatives(batch: trainer.Batch) -> trainer.Batch:
-    return {**batch, "negatives": sampler.draw(batch["step"], drawn_rows)}
+    return {**batch, "negatives": sampler.draw(batch["step"], rows)}
 
-  (source,) = plan.batches()
-  batches = source.map(with_negatives).prefetch(4).repeat()
-  feed = iter(batches)
+  batches = batches.map(with_negatives)
+  feed = iter(batches.prefetch(4).repeat())
 
   def step() -> None:
     batch = next(feed)
     number = batch.pop("step")
     float(made.step(batch, number)["loss"])
 
-  step()
+  return _Training(sampler, batches, rows, step)
+
+
+def _measure(
+  arguments: argparse.Namespace, folder: pathlib.Path
+) -> dict[str, float]:
+  """Trains some steps on the data of a folder."""
+  training = _begin(arguments, folder)
+  training.step()
   first_step_s = time.time() - arguments.started
-  step_s = np.median(harness.seconds_of(step, arguments.steps, _WARM_UP))
+  times = harness.seconds_of(training.step, arguments.steps, _WARM_UP)
+  step_s = np.median(times)
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-  num_pairs = rows * (1 + arguments.num_neg)
-  reader = iter(source.map(with_negatives).repeat())
-  draw = tf.function(lambda number: sampler.draw(number, drawn_rows))
+  num_pairs = arguments.batch_size * (1 + arguments.num_neg)
+  reader = iter(training.batches.repeat())
+  draw = tf.function(
+    lambda number: training.sampler.draw(number, training.rows)
+  )
   products = 3.0 if arguments.adv_eps == 0 else 6.0
   return {
-    "samples_per_s": rows / step_s,
+    "samples_per_s": arguments.batch_size / step_s,
     "pairs_per_s": num_pairs / step_s,
     "step_ms": 1e3 * step_s,
     "first_step_s": first_step_s,
@@ -219,6 +244,27 @@ def _measure(arguments: argparse.Namespace) -> dict[str, float]:
     "input_ms": _median_ms(lambda: next(reader)),
     "sampler_ms": _median_ms(lambda: draw(tf.constant(0))),
     "bound_ms": _product_ms(products * num_pairs * _PAIR_MULTIPLY_ADDS),
+  }
+
+
+def _measure_growth(
+  arguments: argparse.Namespace, folder: pathlib.Path
+) -> dict[str, float]:
+  """Trains tables of several sizes, a step of each in turn."""
+  steps = [_begin(arguments, folder / str(number)).step for number in _GROWTH]
+  harness.seconds_of(lambda: [step() for step in steps], _WARM_UP)
+  seconds = np.array(
+    [
+      [harness.seconds_of(step, 1, 0)[0] for step in steps]
+      for _ in range(arguments.steps)
+    ]
+  )
+  return {
+    **{
+      f"step_ms_{number}": 1e3 * float(np.median(of_size))
+      for number, of_size in zip(_GROWTH, seconds.T, strict=True)
+    },
+    "step_growth_10m_over_1m": float(np.median(seconds[:, -1] / seconds[:, 0])),
   }
 
 
