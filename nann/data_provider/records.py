@@ -109,11 +109,22 @@ def read_sequences(paths: Sequence[pathlib.Path]) -> Sequences:
     .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     .prefetch(tf.data.AUTOTUNE)
   )
+  user_ids: list[np.ndarray] = []
+  lengths: list[np.ndarray] = []
+  # One array that grows, and copies of the rest: TensorFlow keeps the memory of
+  # what it once held.
+  item_ids, end = np.empty(1 << 20, np.int32), 0
   with errors_name_the_file(paths):
-    parts = list(dataset.as_numpy_iterator())
-  if not parts:
-    empty = np.zeros(0, np.int32)
-    return Sequences(empty, np.zeros(1, np.int64), np.zeros(0, object))
-  user_ids, item_ids, lengths = map(np.concatenate, zip(*parts, strict=True))
-  row_splits = np.concatenate([[0], np.cumsum(lengths)])
-  return Sequences(item_ids, row_splits, user_ids)
+    for names, items, counts in dataset.as_numpy_iterator():
+      begin, end = end, end + len(items)
+      if end > len(item_ids):
+        item_ids.resize(2 * end, refcheck=False)
+      item_ids[begin:end] = items
+      user_ids.append(names)
+      lengths.append(counts.copy())
+  item_ids.resize(end, refcheck=False)
+  return Sequences(
+    item_ids,
+    np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64),
+    np.concatenate([np.zeros(0, object), *user_ids]),
+  )

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from nann.data_provider import records, windows
+from nann.in_place import in_place
 
 _BLOCK_EVENTS = 128_000_000  # 512 MB of sequences in memory.
 
@@ -94,7 +95,7 @@ class SequenceTrainingData:
     sequences = records.read_sequences([shard.path for shard in block.shards])
     lengths = sequences.lengths()
     counts = windows.num_windows(lengths, self._min_length)
-    item_ids = tf.constant(sequences.item_ids)
+    item_ids = in_place(sequences.item_ids)
     begins = tf.constant(sequences.row_splits[:-1])
     window_ends = tf.constant(np.cumsum(counts))
     windows_of_user = tf.constant(counts)

@@ -35,9 +35,7 @@ class Initializer:
 
   def truncated_normal(self, shape: list[int], stddev: float) -> tf.Tensor:
     """Returns `shape` float32, normal, cut at two standard deviations."""
-    return tf.random.stateless_truncated_normal(
-      shape, seed=self._next(), stddev=stddev
-    )
+    return _truncated_normal(shape, self._next(), stddev)
 
   def glorot_uniform(self, shape: list[int]) -> tf.Tensor:
     """Returns [in, out] float32. Source: Glorot & Bengio 2010, eq. 16."""
@@ -49,6 +47,21 @@ class Initializer:
   def _next(self) -> list[int]:
     self._calls += 1
     return [self._seed, self._calls]
+
+
+# One graph: its operations share a buffer, which a large table's would not
+# when run one by one.
+@tf.function(
+  input_signature=[
+    tf.TensorSpec([None], tf.int32),
+    tf.TensorSpec([2], tf.int64),
+    tf.TensorSpec([], tf.float32),
+  ]
+)
+def _truncated_normal(
+  shape: tf.Tensor, seed: tf.Tensor, stddev: tf.Tensor
+) -> tf.Tensor:
+  return tf.random.stateless_truncated_normal(shape, seed, stddev=stddev)
 
 
 class Dense(tf.Module):

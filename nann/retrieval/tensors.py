@@ -1,5 +1,5 @@
-"""The graph as tensors, large tensors made in place, and the type of a scorer's
-pair part."""
+"""The graph as tensors, rows that are filled in place, and the type of a
+scorer's pair part."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nann import memory
+from nann.in_place import in_place
 from nann.index.graph import HnswGraph
 from nann.retrieval.result import PaperPolicy, Policy
 
@@ -20,22 +21,6 @@ class GraphTensors(NamedTuple):
 
   levels: tuple[tuple[tf.Tensor, tf.Tensor], ...]
   entry_points: tf.Tensor
-
-
-def in_place(array: np.ndarray) -> tf.Tensor:
-  """Returns a tensor that lies where an array lies, which must not change.
-
-  So a mapped file stays mapped. What may not be written, or begins where
-  TensorFlow's kernels want no array to begin, is copied: once, which
-  `tf.constant` does twice, and to huge pages, where jumping about costs less.
-  """
-  if not array.flags.writeable or array.ctypes.data % memory.LINE_BYTES:
-    if array.nbytes < memory.HUGE_PAGE_BYTES:
-      return tf.constant(array)
-    room = memory.aligned((1, array.size), array.dtype).reshape(array.shape)
-    room[...] = array
-    array = room
-  return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def graph_tensors(graph: HnswGraph) -> GraphTensors:
