@@ -277,7 +277,7 @@ def _trainer(
   settings = config.TrainSettings(
     adv_eps=arguments.adv_eps, shared_negatives=arguments.shared_negatives
   )
-  strategy = train_job.make_strategy(1)
+  strategy = train_job.make_strategy(1, arguments.scorer)
   with strategy.scope():
     spec = scorers.ScorerSpec(items.num_items, items.num_categories)
     scorer = scorers.create(arguments.scorer, spec)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 import pathlib
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from nann.model import (
 from nann.model import scorer as scorers
 from nann.model.nann_plus import NannPlusScorer
 
+_FEW_CORES = 4
+
 
 def run(settings: config.Config) -> None:
   """Runs the job."""
@@ -34,7 +37,9 @@ def run(settings: config.Config) -> None:
   if workers.are_several():
     strategy = workers.make_strategy()
   else:
-    strategy = make_strategy(settings.train.num_replicas)
+    strategy = make_strategy(
+      settings.train.num_replicas, settings.scorer.scorer
+    )
   data = dataset.load(pathlib.Path(settings.paths.dataset_dir))
   if settings.train.train_on_validation:
     data = data.with_validation_users()
@@ -45,8 +50,12 @@ def run(settings: config.Config) -> None:
       _Run(settings, strategy, data, output, written).train()
 
 
-def make_strategy(num_replicas: int) -> tf.distribute.Strategy:
+def make_strategy(num_replicas: int, scorer: str) -> tf.distribute.Strategy:
   """Returns MirroredStrategy over all GPUs or over logical CPU devices.
+
+  Args:
+    num_replicas: As many; 0: all GPUs, or one on the CPU.
+    scorer: Name of what will be trained.
 
   Raises:
     ValueError: More replicas than GPUs are wanted.
@@ -60,6 +69,13 @@ def make_strategy(num_replicas: int) -> tf.distribute.Strategy:
     number = num_replicas or len(gpus)
     return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(number)])
   number = num_replicas or 1
+  is_small = number == 1 and (os.cpu_count() or 1) <= _FEW_CORES
+  if is_small and scorer != "nann_plus":
+    # Operations on all pairs take all cores each; two at a time take more
+    # memory, and no less time. Fails when an earlier job of the same process
+    # has begun to compute.
+    with contextlib.suppress(RuntimeError):
+      tf.config.threading.set_inter_op_parallelism_threads(1)
   if number > 1:
     (cpu,) = tf.config.list_physical_devices("CPU")
     logical = [tf.config.LogicalDeviceConfiguration()] * number

@@ -12,6 +12,8 @@ from typing import Any
 import tensorflow as tf
 from typing_extensions import Self
 
+from nann.model import batch_statistics
+
 
 class Phase(enum.Enum):
   """What a forward pass is for; batch normalization depends on it.
@@ -168,7 +170,11 @@ class BatchNorm(tf.Module):
     self.variance = moving(tf.ones([num_units]), "moving_variance")
 
   def __call__(
-    self, x: tf.Tensor, phase: Phase, weights: tf.Tensor | None = None
+    self,
+    x: tf.Tensor,
+    phase: Phase,
+    weights: tf.Tensor | None = None,
+    prelu: PReLU | None = None,
   ) -> tf.Tensor:
     """Normalizes x.
 
@@ -177,55 +183,31 @@ class BatchNorm(tf.Module):
       phase: What the pass is for.
       weights: [...] float32, how often each row counts in the statistics; None:
         once.
+      prelu: Follows, if given.
     """
     if phase == Phase.INFERENCE:
-      mean, variance = self.mean, self.variance
-    else:
-      mean, variance = _moments(x, weights)
+      scale, shift = self.scale_and_shift()
+      x = x * scale + shift
+      return x if prelu is None else prelu(x)
+    slope = tf.ones_like(self.gamma) if prelu is None else prelu.slope
+    y, mean, variance = batch_statistics.normalize(
+      x,
+      tf.convert_to_tensor(self.gamma),
+      tf.convert_to_tensor(self.beta),
+      tf.convert_to_tensor(slope),
+      weights,
+      self.EPSILON,
+    )
     if phase == Phase.TRAIN:
       for average, value in ((self.mean, mean), (self.variance, variance)):
         kept = self.MOMENTUM
-        average.assign(kept * average + (1 - kept) * tf.stop_gradient(value))
-    scale = self.gamma * tf.math.rsqrt(variance + self.EPSILON)
-    return x * scale + (self.beta - mean * scale)
+        average.assign(kept * average + (1 - kept) * value)
+    return y
 
   def scale_and_shift(self) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns [D], [D] with inference(x) = x * scale + shift."""
     scale = self.gamma * tf.math.rsqrt(self.variance + self.EPSILON)
     return scale, self.beta - self.mean * scale
-
-
-def _moments(
-  x: tf.Tensor, weights: tf.Tensor | None
-) -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns mean [D] and variance [D] over all rows of all replicas."""
-  num_units = x.shape[-1]
-  rows = tf.reshape(x, [-1, num_units])
-  if weights is None:
-    count = tf.cast(tf.shape(rows)[0], rows.dtype)
-  else:
-    weights = tf.reshape(weights, [-1, 1])
-    count = tf.reduce_sum(weights)
-
-  def total(values: tf.Tensor) -> tf.Tensor:
-    if weights is not None:
-      return tf.matmul(weights, values, transpose_a=True)[0]
-    return tf.reduce_sum(values, axis=0)
-
-  count, mean_sum = _sum_over_replicas([count, total(rows)])
-  mean = mean_sum / count
-  (square_sum,) = _sum_over_replicas([total(tf.square(rows - mean))])
-  return mean, square_sum / count
-
-
-def _sum_over_replicas(values: list[tf.Tensor]) -> list[tf.Tensor]:
-  context = tf.distribute.get_replica_context()
-  if context is None or context.num_replicas_in_sync == 1:
-    return values
-  summed: list[tf.Tensor] = context.all_reduce(
-    tf.distribute.ReduceOp.SUM, values
-  )
-  return summed
 
 
 class Block(tf.Module):
@@ -261,9 +243,9 @@ class Block(tf.Module):
     self, x: tf.Tensor, phase: Phase, weights: tf.Tensor | None = None
   ) -> tf.Tensor:
     """Applies what comes after the dense layer."""
-    if self.norm is not None:
-      x = self.norm(x, phase, weights)
-    return self.prelu(x)
+    if self.norm is None:
+      return self.prelu(x)
+    return self.norm(x, phase, weights, self.prelu)
 
   def folded(self) -> "Block":
     """Returns the block with the same inference output and no norm."""

@@ -163,7 +163,7 @@ from nann.jobs import train
 from nann.model.nann_plus import NannPlusScorer
 from nann.model.sequence_trainer import SequenceTrainer
 from tests.nann.model import sequence_trainer_test as s, trainer_test as t
-strategy = train.make_strategy(int(sys.argv[1]))
+strategy = train.make_strategy(int(sys.argv[1]), "nann_plus")
 with strategy.scope():
   scorer = NannPlusScorer(s.SPEC)
 made = SequenceTrainer(
