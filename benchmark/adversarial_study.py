@@ -12,17 +12,16 @@ import dataclasses
 import itertools
 import json
 import pathlib
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import adversarial_table
 import harness
+import study
 
 from nann import config, console, files
-from nann.jobs import build_index, extract_feature, measuring
+from nann.jobs import build_index, extract_feature
 from nann.jobs import train as train_job
 from nann.retrieval import evaluation
 from nann.retrieval import result as results
@@ -33,9 +32,7 @@ _EPS = "0,0.01,0.03,0.1,0.3,1"
 _BASE_STEPS = "two_tower=1500,dnn=500,attention=400,nann_plus=300"
 _STEPS = "two_tower=300,dnn=120,attention=80,nann_plus=80"
 _METHODS = "random_sign,pgd,penalty"
-_K, _WIDTH, _EFS = 200, 16, (200, 300, 450)
-_TARGETS_PER_USER, _MOST_TARGETS = 3, 2_000
-_MAX_PAIRS = 60_000_000
+_WIDTH, _EFS = 16, (200, 300, 450)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,41 +63,17 @@ def main() -> None:
     files.save_json(cell.path(output), _measure(cell, arguments))
     return
   cells = list(_cells(arguments))
-  end = time.monotonic() + 60 * arguments.minutes
-  for number, cell in enumerate(cells, start=1):
-    if cell.path(output).exists():
-      continue
-    if time.monotonic() > end:
-      console.warn("the time is over; the same command goes on from here")
-      break
-    console.say(f"{number} of {len(cells)}: {cell}")
-    cell.path(output).parent.mkdir(parents=True, exist_ok=True)
-    passed = json.dumps(dataclasses.asdict(cell))
-    command = [sys.executable, __file__, *sys.argv[1:], f"--cell={passed}"]
-    log = cell.path(output).with_suffix(".log")
-    with open(log, "w") as stream:
-      subprocess.run(
-        command, check=True, stdout=stream, stderr=subprocess.STDOUT
-      )
+  study.measure_left(cells, arguments)
   _report(cells, output, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = harness.parser(__doc__ or "")
-  parser.add_argument("--output", default="output/adversarial_study")
-  parser.add_argument(
-    "--data",
-    action="append",
-    metavar="NAME=DATASET_DIR",
-    required=True,
-    help="a prepared data set; may be given several times",
-  )
+  parser = study.parser(__doc__ or "", "output/adversarial_study")
   parser.add_argument("--scorers", default=_SCORERS)
   parser.add_argument("--eps", default=_EPS)
   parser.add_argument("--methods", default=_METHODS)
   parser.add_argument("--method-eps", default="0.1")
   parser.add_argument("--method-scorers", default="attention,nann_plus")
-  parser.add_argument("--seeds", default="0")
   parser.add_argument(
     "--base-steps",
     type=_by_scorer,
@@ -112,10 +85,6 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument("--batch-size", type=int, default=400)
   parser.add_argument("--num-neg", type=int, default=100)
-  parser.add_argument(
-    "--minutes", type=float, default=1e6, help="begin no cell after so many"
-  )
-  parser.add_argument("--cell", help=argparse.SUPPRESS)
   return parser
 
 
@@ -126,7 +95,7 @@ def _by_scorer(text: str) -> dict[str, int]:
 
 
 def _cells(arguments: argparse.Namespace) -> Iterator[Cell]:
-  names = [pair.split("=", 1)[0] for pair in arguments.data]
+  names = list(study.folders(arguments))
   seeds = [int(x) for x in arguments.seeds.split(",")]
   eps = [float(x) for x in arguments.eps.split(",")]
   for seed, value, name, scorer in itertools.product(
@@ -148,7 +117,7 @@ def _measure(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
   """Trains a model and measures it on validation users."""
   output = pathlib.Path(arguments.output)
   base, folder = cell.base(output), output / "run"
-  _remove(folder)
+  study.remove(folder)
   if not (base / "model" / "done").exists():
     plain = dataclasses.replace(cell, method="fgsm", eps=0.0)
     steps = arguments.base_steps[cell.scorer]
@@ -167,15 +136,10 @@ def _measure(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
   seconds = time.monotonic() - begin
   extract_feature.run(settings)
   build_index.run(settings)
-  bench = measuring.set_up(settings, with_index=True, split="validate")
-  most = min(_MOST_TARGETS, _MAX_PAIRS // bench.num_items)
-  held_out = bench.data.held_out("validate", _TARGETS_PER_USER)
-  held_out = held_out.sample(most, seed=0)
-  exact = bench.to_item_ids(
-    measuring.exact_rows(bench.retriever, held_out.histories, _K)
-  )
+  validated = study.validate(settings, with_index=True)
+  bench, held_out = validated.bench, validated.held_out
   recall = evaluation.recall(
-    "exact", exact, held_out.targets, held_out.novel(), _K
+    "exact", validated.exact, held_out.targets, held_out.novel(), study.K
   )
   found: dict[str, Any] = {
     **dataclasses.asdict(cell),
@@ -186,10 +150,13 @@ def _measure(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
   for ef in _EFS:
     policy = results.BestFirstPolicy(ef, _WIDTH, 64, 100_000)
     answers = results.concatenate(
-      list(bench.retriever.search(held_out.histories, policy, _K))
+      list(bench.retriever.search(held_out.histories, policy, study.K))
     )
     agreement = evaluation.agreement(
-      bench.to_item_ids(answers.rows), exact, held_out.targets, _K
+      bench.to_item_ids(answers.rows),
+      validated.exact,
+      held_out.targets,
+      study.K,
     )
     found["searches"].append(
       {
@@ -208,10 +175,9 @@ def _settings(
   steps: int,
   more: dict[str, Any],
 ) -> config.Config:
-  folders = dict(pair.split("=", 1) for pair in arguments.data)
   return config.config_from_values(
     {
-      "dataset_dir": folders[cell.data],
+      "dataset_dir": study.folders(arguments)[cell.data],
       "output_root": str(output_root),
       "scorer": cell.scorer,
       "adv_method": cell.method,
@@ -231,20 +197,10 @@ def _settings(
   )
 
 
-def _remove(folder: pathlib.Path) -> None:
-  """Removes the run of the cell before."""
-  for path in sorted(folder.rglob("*"), reverse=True):
-    path.rmdir() if path.is_dir() else path.unlink()
-
-
 def _report(
   cells: list[Cell], output: pathlib.Path, arguments: argparse.Namespace
 ) -> None:
-  done = [
-    json.loads(cell.path(output).read_text())
-    for cell in cells
-    if cell.path(output).exists()
-  ]
+  done = study.kept(cells, output)
   table = adversarial_table.of_results(done)
   title = f"{len(done)} of {len(cells)} cells, steps: {arguments.steps}"
   console.table(title, table.head, table.rows)

@@ -6,8 +6,8 @@ Between two comments stands what a block of the benchmark page says of a run:
   (tables of block `scaling` of benchmark/results/two_cores.json)
   <!-- end of results -->
 
-Blocks `steps` and `adversarial` are the tables of full_scale.py and of
-adversarial_study.py, whose runs were kept there.
+Blocks `steps`, `adversarial` and `ablation` are the tables of full_scale.py, of
+adversarial_study.py and of ablation.py, whose runs were kept there.
 --write puts the tables there; --check says whether they are there.
 """
 
@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ablation_table
 import adversarial_table
 import full_scale_table
 import page_blocks
@@ -32,8 +33,9 @@ _TABLES: dict[str, Callable[[Any], page_parts.Table]] = {
   "adversarial": lambda figures: adversarial_table.of_results(
     figures["results"]
   ),
+  "ablation": lambda figures: ablation_table.of_results(figures["results"]),
 }
-_FILES = ("README.md", "README-cn.md", "docs/adversarial.md")
+_FILES = ("README.md", "README-cn.md", "docs/adversarial.md", "docs/quality.md")
 _MARKED = re.compile(
   r"(<!-- results (\w+) (\w+) -->\n)(.*?)(<!-- end of results -->)", re.DOTALL
 )
