@@ -121,10 +121,20 @@ def _figures(
 def _growth(
   arguments: argparse.Namespace, folder: pathlib.Path
 ) -> dict[str, float]:
-  """Returns how a step's time depends on the number of items."""
-  for number in _GROWTH:
-    _write_data(folder / str(number), number)
-  return _child(arguments, folder, "--growth")
+  """Returns how a step's time depends on the number of items.
+
+  Once the same million items are drawn from tables of all sizes; once all items
+  of a table are, and a step of a larger one meets more distinct items.
+  """
+  figures: dict[str, float] = {}
+  for ending, drawn in (("", _GROWTH[0]), ("_all_drawn", _GROWTH[-1])):
+    world = folder / f"drawn_{drawn}"
+    world.mkdir()
+    for number in _GROWTH:
+      _write_data(world / str(number), number, drawn)
+    found = _child(arguments, world, "--growth")
+    figures |= {f"{name}{ending}": value for name, value in found.items()}
+  return figures
 
 
 def _child(
@@ -144,11 +154,20 @@ def _child(
   return values
 
 
-def _write_data(folder: pathlib.Path, num_items: int) -> None:
-  """Writes a catalogue and records of sequences."""
+def _write_data(
+  folder: pathlib.Path, num_items: int, num_drawn: int | None = None
+) -> None:
+  """Writes a catalogue and records of sequences.
+
+  Args:
+    folder: Where.
+    num_items: Of the catalogue.
+    num_drawn: At most so many of them occur, spread over all ids; None: all.
+  """
   folder.mkdir()
   rng = np.random.default_rng(0)
   share = np.arange(1, num_items + 1, dtype=np.float64) ** -_EXPONENT
+  share[num_drawn:] = 0.0
   share = rng.permutation(share / share.sum())
   number = _USERS * _EVENTS_PER_USER
   ends = np.cumsum(share)
@@ -251,7 +270,8 @@ def _measure_growth(
   arguments: argparse.Namespace, folder: pathlib.Path
 ) -> dict[str, float]:
   """Trains tables of several sizes, a step of each in turn."""
-  steps = [_begin(arguments, folder / str(number)).step for number in _GROWTH]
+  trainings = [_begin(arguments, folder / str(number)) for number in _GROWTH]
+  steps = [training.step for training in trainings]
   harness.seconds_of(lambda: [step() for step in steps], _WARM_UP)
   seconds = np.array(
     [
@@ -259,13 +279,17 @@ def _measure_growth(
       for _ in range(arguments.steps)
     ]
   )
-  return {
-    **{
-      f"step_ms_{number}": 1e3 * float(np.median(of_size))
-      for number, of_size in zip(_GROWTH, seconds.T, strict=True)
-    },
-    "step_growth_10m_over_1m": float(np.median(seconds[:, -1] / seconds[:, 0])),
+  figures = {
+    "step_growth_10m_over_1m": np.median(seconds[:, -1] / seconds[:, 0])
   }
+  for number, of_size, training in zip(
+    _GROWTH, seconds.T, trainings, strict=True
+  ):
+    figures[f"step_ms_{number}"] = 1e3 * np.median(of_size)
+    batch = next(training.batches.as_numpy_iterator())
+    ids = [batch[name].ravel() for name in ("history", "target", "negatives")]
+    figures[f"distinct_items_{number}"] = len(np.unique(np.concatenate(ids)))
+  return {name: float(value) for name, value in figures.items()}
 
 
 def _trainer(
