@@ -203,7 +203,15 @@ class Server:
     """Refuses what comes, lets end what runs, frees everything."""
     self.log.tell("shutting down")
     self.predictor.is_ready = False
-    self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+    # Telling who watches can wait for one that went away without a word; it
+    # ends when the gRPC server does.
+    telling = threading.Thread(
+      target=self._set_health,
+      args=(health_pb2.HealthCheckResponse.NOT_SERVING,),
+      daemon=True,
+    )
+    telling.start()
+    telling.join(_LAST_ANSWERS_S)
     self.admission.close()
     self._poller.stop()
     # Until then newcomers are told that they may go elsewhere (UNAVAILABLE); a
@@ -214,7 +222,7 @@ class Server:
     stopped = self._grpc.stop(_LAST_ANSWERS_S)
     if self._rest is not None:
       self._rest.stop(_LAST_ANSWERS_S)
-    stopped.wait()
+    stopped.wait(_LAST_ANSWERS_S + self._settings.drain_s)
     self.versions.close()
     self.log.tell("shut down")
 

@@ -306,6 +306,21 @@ def test_shutdown_lets_requests_end_and_takes_no_more(
     assert time.monotonic() - begin < TIMEOUT_S / 2
 
 
+def test_watcher_that_cannot_be_told_does_not_hold_up_the_end(
+  exported: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  gone = threading.Event()
+  with running_server(exported, front="native") as running:
+    # As the health service does while a message to a watcher is not taken.
+    monkeypatch.setattr(
+      running.server._health, "set", lambda *_: gone.wait(TIMEOUT_S)
+    )
+    begin = time.monotonic()
+    running.server.stop()
+    assert time.monotonic() - begin < TIMEOUT_S / 2
+    gone.set()
+
+
 def test_streams_pass_both_ways(exported: pathlib.Path) -> None:
   with running_server(exported, front="native") as running:
     stub = health_pb2_grpc.HealthStub(running.channel)
