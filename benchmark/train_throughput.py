@@ -167,7 +167,7 @@ def _write_data(
   folder.mkdir()
   rng = np.random.default_rng(0)
   share = np.arange(1, num_items + 1, dtype=np.float64) ** -_EXPONENT
-  share[num_drawn:] = 0.0
+  share[num_items if num_drawn is None else num_drawn :] = 0.0
   share = rng.permutation(share / share.sum())
   number = _USERS * _EVENTS_PER_USER
   ends = np.cumsum(share)

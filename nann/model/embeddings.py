@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from nann.model import layers
 from nann.model.scorer import History, Items, Scorer, ScorerSpec
+from nann.model.tables import rows_of
 
 
 class ItemTables(tf.Module):
@@ -34,7 +35,7 @@ class ItemTables(tf.Module):
 
 def _lookup(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
   mask = tf.cast(ids > 0, tf.float32)
-  return tf.gather(table, ids) * mask[..., None]
+  return rows_of(table, ids) * mask[..., None]
 
 
 class ItemTower(tf.Module):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from nann.model import layers
 from nann.model.scorer import Items, ScorerSpec
+from nann.model.tables import rows_of
 from nann.model.warm_start import WarmStart
 
 _CATEGORY_WIDTH = 32
@@ -84,9 +85,9 @@ class ItemFeatures(tf.Module):
       hidden: [...] bool, whose identity is hidden; None: nobody's.
     """
     known = self._known(items, hidden)[..., None]
-    row = tf.gather(self.item, items.item_ids) * known
+    row = rows_of(self.item, items.item_ids) * known
     row += self.unknown * (1.0 - known)
-    category = tf.gather(self.category, items.category_ids)
+    category = rows_of(self.category, items.category_ids)
     present = tf.cast(items.item_ids > 0, tf.float32)[..., None]
     return tf.concat([row, category], axis=-1) * present
 
@@ -100,19 +101,19 @@ class ItemFeatures(tf.Module):
 
   def bias(self, items: Items, hidden: tf.Tensor | None) -> tf.Tensor:
     """Returns [...]: log frequency and what was learned beside it."""
-    learned = tf.gather(self.learned_bias, items.item_ids)
+    learned = rows_of(self.learned_bias, items.item_ids)
     known = self._known(items, hidden)
-    return tf.gather(self.prior, items.item_ids) + learned * known
+    return rows_of(self.prior, items.item_ids) + learned * known
 
   def _factor(
     self, items: Items, hidden: tf.Tensor | None, gain: tf.Variable
   ) -> tf.Tensor:
-    weight = tf.exp(tf.gather(gain, items.item_ids))
+    weight = tf.exp(rows_of(gain, items.item_ids))
     weight *= self._known(items, hidden)
-    return tf.gather(self.item, items.item_ids) * weight[..., None]
+    return rows_of(self.item, items.item_ids) * weight[..., None]
 
   def _known(self, items: Items, hidden: tf.Tensor | None) -> tf.Tensor:
     """Returns [...] float32: 1 for items with a row of their own; padding 0."""
-    known = tf.gather(self.known, items.item_ids)
+    known = rows_of(self.known, items.item_ids)
     known *= tf.cast(items.item_ids > 0, tf.float32)
     return known if hidden is None else known * tf.cast(~hidden, tf.float32)

@@ -17,6 +17,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from nann.model.scorer import Items
+from nann.model.tables import rows_of
 from nann.model.warm_start import right_factors
 
 _REACH = 5
@@ -126,7 +127,7 @@ class NeighborTerm(tf.Module):
 
   def of_items(self, items: Items) -> tf.Tensor:
     """Returns [..., W] float32: what a history's vector is multiplied with."""
-    return tf.gather(self.factors, items.item_ids)
+    return rows_of(self.factors, items.item_ids)
 
   def after_positions(
     self, history: Items, valid: tf.Tensor, ages: tf.Tensor
@@ -140,7 +141,7 @@ class NeighborTerm(tf.Module):
     """
     age = tf.cast(ages, tf.float32)
     weights = tf.where(ages >= 0, 1.0 / (1.0 + age / _HALF_AGE), 0.0)
-    factors = tf.gather(self.factors, history.item_ids) * valid[..., None]
+    factors = rows_of(self.factors, history.item_ids) * valid[..., None]
     total = tf.matmul(weights, valid[..., None])
     mean = tf.matmul(weights, factors) / tf.maximum(total, 1e-6)
     return self.weight * self.signs * mean

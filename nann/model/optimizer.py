@@ -16,6 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from nann.model.tables import beside
+
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -170,6 +172,7 @@ def _update_rows(
   epsilon: tf.Tensor,
   keep: tf.Tensor,
 ) -> None:
+  first, second = beside(variable, first), beside(variable, second)
   rows, place = tf.unique(gradient.indices)
   summed = tf.math.unsorted_segment_sum(
     gradient.values, place, tf.shape(rows)[0]
