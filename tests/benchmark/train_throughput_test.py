@@ -24,5 +24,5 @@ def test_small_run_has_every_figure(tmp_path: pathlib.Path) -> None:
   assert figures["samples_per_s"] * step_s == pytest.approx(8)
   assert figures["pairs_per_s"] * step_s == pytest.approx(8 * 5)
   assert figures["first_step_s"] > step_s
-  assert 0 < figures["sampler_share"]
+  assert figures["sampler_share"] > 0
   assert 0 < figures["peak_rss_gb"] < 5
