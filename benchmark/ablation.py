@@ -135,8 +135,8 @@ def _measure(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
       "output_root": str(folder),
       "scorer": "nann_plus",
       "train_epochs": 1000,
-      # At the end, where it chooses the weight of neighbors.
-      "num_validations": 1,
+      # The weight of neighbors is the default: what measures must not choose.
+      "num_validations": 0,
       "seed": cell.seed,
       **config.SCORER_DEFAULTS["nann_plus"],
       **limit,
