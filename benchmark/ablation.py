@@ -155,8 +155,8 @@ def _measure(cell: Cell, arguments: argparse.Namespace) -> dict[str, Any]:
     **dataclasses.asdict(cell),
     "steps": max(json.loads(line)["step"] for line in log),
     "train_s": seconds,
-    "hits": hits.astype(int).tolist(),
-    "novel": validated.held_out.novel().astype(int).tolist(),
+    "hits": ablation_table.to_digits(hits),
+    "novel": ablation_table.to_digits(validated.held_out.novel()),
   }
 
 

@@ -44,12 +44,21 @@ def of_results(results: Sequence[Mapping[str, Any]]) -> Table:
   return Table(_HEAD, rows, ())
 
 
+def to_digits(values: np.ndarray) -> str:
+  """Returns a digit, 0 or 1, for each value [n] bool: a line in a file."""
+  return "".join(str(int(value)) for value in values)
+
+
+def _from_digits(digits: str) -> np.ndarray:
+  return np.array(list(digits)) == "1"
+
+
 def _cells(
   change: str,
   cells: Sequence[Mapping[str, Any]],
   plain: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-  novel = np.array(cells[0]["novel"], bool)
+  novel = _from_digits(cells[0]["novel"])
   hits, before = _hits(cells), _hits(plain)
   texts = [f"{np.mean([cell['steps'] for cell in cells]):,.0f}"]
   for part in (np.ones_like(novel), novel):
@@ -64,7 +73,9 @@ def _cells(
 
 def _hits(cells: Sequence[Mapping[str, Any]]) -> np.ndarray:
   """Returns [n]: how often each target was found, 0 to 1."""
-  hits: np.ndarray = np.mean([cell["hits"] for cell in cells], axis=0)
+  hits: np.ndarray = np.mean(
+    [_from_digits(cell["hits"]) for cell in cells], axis=0
+  )
   return hits
 
 

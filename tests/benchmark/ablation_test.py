@@ -10,9 +10,7 @@ import pytest
 from tests.conftest import Run, run_python
 
 
-def cell(
-  change: str, hits: list[int], seed: int = 0, **more: Any
-) -> dict[str, Any]:
+def cell(change: str, hits: str, seed: int = 0, **more: Any) -> dict[str, Any]:
   """Returns what the study measures of a cell, made up."""
   return {
     "data": "a",
@@ -21,7 +19,7 @@ def cell(
     "seed": seed,
     "steps": 10,
     "hits": hits,
-    "novel": [1, 1, 0, 0],
+    "novel": "1100",
     **more,
   }
 
@@ -31,9 +29,7 @@ def rows_of(*cells: dict[str, Any]) -> list[list[str]]:
 
 
 def test_differences_are_those_of_the_same_targets() -> None:
-  none, other = rows_of(
-    cell("none", [1, 1, 0, 1]), cell("no encoder", [0, 1, 0, 1])
-  )
+  none, other = rows_of(cell("none", "1101"), cell("no encoder", "0101"))
   assert none == [
     "a",
     "none",
@@ -55,16 +51,16 @@ def test_differences_are_those_of_the_same_targets() -> None:
 
 def test_seeds_are_averaged_target_by_target() -> None:
   none, other = rows_of(
-    cell("none", [1, 1, 1, 1]),
-    cell("none", [0, 0, 0, 0], seed=1, steps=20),
-    cell("no encoder", [1, 0, 1, 0]),
+    cell("none", "1111"),
+    cell("none", "0000", seed=1, steps=20),
+    cell("no encoder", "1010"),
   )
   assert none[3:5] == ["15", "0.500 ± 0.000"]
   assert other[5] == "+0.000 ± 0.289"
 
 
 def test_change_without_its_base_is_left_out() -> None:
-  assert rows_of(cell("none", [1] * 4), cell("x", [1] * 4, is_timed=True)) == [
+  assert rows_of(cell("none", "1111"), cell("x", "1111", is_timed=True)) == [
     ["a", "none", "steps", "10", "1.000 ± 0.000", "", "1.000 ± 0.000", ""]
   ]
 
