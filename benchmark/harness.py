@@ -66,6 +66,8 @@ def _script() -> str:
 def _shown(value: Any) -> str:
   if isinstance(value, float):
     return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+  if isinstance(value, list) and value and isinstance(value[0], dict):
+    return f"{len(value):,} rows"
   if isinstance(value, (dict, list)):
     return json.dumps(value)
   return f"{value:,}" if isinstance(value, int) else str(value)
